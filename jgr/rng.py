@@ -1,0 +1,27 @@
+"""Random keys derived from (seed, purpose, step), so that no key needs to be stored or restored."""
+
+import zlib
+
+import jax
+from jaxtyping import Array, Int, Key, UInt32
+
+
+def purpose_key(seed: int, purpose: str) -> Key[Array, ""]:
+    """Key of one purpose, such as "init" or "step", under a run's seed.
+
+    Args:
+        seed: The run's seed.
+        purpose: Name of what the key is for; two purposes never share a stream.
+    """
+    return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
+
+
+def step_key(seed: int, purpose: str, step: Int[Array, ""] | int) -> Key[Array, ""]:
+    """Key of one purpose at one step: `fold_in(fold_in(key(seed), crc32(purpose)), step)`."""
+    return jax.random.fold_in(purpose_key(seed, purpose), step)
+
+
+def record_keys(key: Key[Array, ""], positions: UInt32[Array, "*batch"] | Int[Array, "*batch"]) -> Key[Array, "*batch"]:
+    """One key a record, `fold_in(key, position)`, so that a record's randomness does not depend on its batch."""
+    flat = jax.vmap(lambda position: jax.random.fold_in(key, position))(positions.reshape(-1))
+    return flat.reshape(positions.shape)
