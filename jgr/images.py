@@ -6,7 +6,6 @@ A network that works in [-1, 1] converts inside, with `to_signed` and `from_sign
 
 import math
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
@@ -54,5 +53,3 @@ def grid(
         top, left = line + i // columns * (height + line), line + i % columns * (width + line)
         canvas[top : top + height, left : left + width] = image
     return canvas
-
-

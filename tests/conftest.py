@@ -7,7 +7,9 @@ from pathlib import Path
 import jax
 import pytest
 
-CACHE = os.environ.get("JGR_COMPILE_CACHE") or str(Path(tempfile.gettempdir()) / f"jgr-test-compile-cache-{jax.__version__}")
+CACHE = os.environ.get("JGR_COMPILE_CACHE") or str(
+    Path(tempfile.gettempdir()) / f"jgr-test-compile-cache-{jax.__version__}"
+)
 os.environ["JGR_COMPILE_CACHE"] = CACHE  # subprocesses share it
 
 jax.config.update("jax_num_cpu_devices", 4)

@@ -1,1 +1,1 @@
-""""""
+"""A run's folder: its config, manifest, metrics, results, pictures, and the lock that one training holds."""

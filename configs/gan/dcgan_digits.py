@@ -1,0 +1,40 @@
+"""DCGAN on scikit-learn's 1,797 handwritten digits (8x8, gray): a whole experiment on embedded data.
+
+jgr train --config=configs/gan/dcgan_digits.py --workdir=runs/dcgan_digits
+jgr evaluate runs/dcgan_digits
+jgr compare runs/dcgan_digits
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The config; "smoke" makes it small, for tests."""
+    smoke = arg == "smoke"
+    config = ConfigDict()
+    config.seed = 0
+    config.data = dict(
+        source=dict(cls="jgr.data.digits.Digits", split="all"),  # or "train", "test"
+    )
+    adam = dict(rule=dict(cls="optax.adam", b1=0.5, b2=0.999), learning_rate=2e-4)
+    config.task = dict(
+        cls="jgr.tasks.gan.GAN",
+        generator=dict(cls="jgr.models.dcgan.Generator", image_size=8, channels=1, width=8 if smoke else 128),
+        discriminator=dict(cls="jgr.models.dcgan.Discriminator", image_size=8, channels=1, width=8 if smoke else 128),
+        loss="jgr.losses.adversarial.non_saturating",
+        generator_optimizer=adam,
+        discriminator_optimizer=adam,
+        num_d_steps=1,
+    )
+    config.train = dict(
+        num_steps=2 if smoke else 5000,
+        batch_size=8 if smoke else 64,
+        log_every=1 if smoke else 100,
+        checkpoint_every=1 if smoke else 1000,
+        sample_every=2 if smoke else 500,
+        num_samples=4 if smoke else 64,
+        average=dict(half_life="10000 examples"),
+    )
+    metrics = dict(fd_pixels=dict(cls="jgr.metrics.frechet.PixelFrechetDistance"))
+    config.evaluation = dict(num_samples=16 if smoke else 1797, batch_size=16 if smoke else 256, metrics=metrics)
+    return config

@@ -1,0 +1,43 @@
+"""DCGAN (Radford et al. 2016) on MNIST, 28x28 gray.
+
+jgr data prepare mnist
+jgr train --config=configs/gan/dcgan_mnist.py --workdir=runs/dcgan_mnist
+jgr evaluate runs/dcgan_mnist
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config(arg: str = "") -> ConfigDict:
+    """The config; "smoke" makes it small, for tests."""
+    smoke = arg == "smoke"
+    config = ConfigDict()
+    config.seed = 0
+    config.data = dict(
+        source=dict(cls="jgr.data.tfds.TFDS", dataset="mnist", split="train[:64]" if smoke else "train"),
+        mode="auto",  # or "resident", "streamed"
+    )
+    adam = dict(rule=dict(cls="optax.adam", b1=0.5, b2=0.999), learning_rate=2e-4)
+    config.task = dict(
+        cls="jgr.tasks.gan.GAN",
+        generator=dict(cls="jgr.models.dcgan.Generator", image_size=28, channels=1, width=4 if smoke else 64),
+        discriminator=dict(cls="jgr.models.dcgan.Discriminator", image_size=28, channels=1, width=4 if smoke else 64),
+        loss="jgr.losses.adversarial.non_saturating",
+        generator_optimizer=adam,
+        discriminator_optimizer=adam,
+    )
+    config.train = dict(
+        num_steps=2 if smoke else "20 epochs",
+        batch_size=8 if smoke else 64,
+        log_every=1 if smoke else 100,
+        checkpoint_every=1 if smoke else "1 epoch",
+        sample_every=2 if smoke else "1 epoch",
+        num_samples=4 if smoke else 100,
+        average=dict(half_life="50000 examples"),  # 0: no average
+    )
+    metrics = dict(fd_pixels=dict(cls="jgr.metrics.frechet.PixelFrechetDistance"))
+    test = dict(source=dict(cls="jgr.data.tfds.TFDS", dataset="mnist", split="test[:64]" if smoke else "test"))
+    config.evaluation = dict(
+        data=test, num_samples=16 if smoke else 10_000, batch_size=16 if smoke else 500, metrics=metrics
+    )
+    return config

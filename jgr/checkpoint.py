@@ -1,0 +1,258 @@
+"""Checkpoints on Orbax: saved asynchronously, checked when restored, moved aside when damaged."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from jgr.errors import CheckpointError
+from jgr.state import TrainState, checksums, leaves_by_name
+
+SCORE = "score"
+
+# What Orbax and TensorStore raise for a checkpoint that lacks something or does not decode. Nothing else may count as
+# damage: a lack of memory, say, must not move a sound checkpoint aside.
+_UNREADABLE = (OSError, ValueError, KeyError)
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that does not read back as it was written."""
+
+
+class Checkpointer:
+    """The checkpoints of one run.
+
+    A checkpoint holds the state, the position in the data, and what is needed to tell whether it fits and is sound:
+    shape, type and CRC-32 of every array.
+
+    Args:
+        folder: Where they lie, one folder a step.
+        keep: How many of the newest are kept.
+        keep_every: Every checkpoint at a multiple of this step is kept too; 0 for none.
+        best: Whether the "min" or the "max" of the scores given to `save` marks the best checkpoint, which is kept
+            too; None where there are no scores.
+        read_only: For jobs that look on while another process trains.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        keep: int = 2,
+        keep_every: int = 0,
+        best: Literal["min", "max"] | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.folder = Path(folder).absolute()
+        self._best = best
+        if read_only:
+            options = ocp.CheckpointManagerOptions(read_only=True)
+        else:
+            kept: list[Any] = [policies.LatestN(keep)]
+            if keep_every:
+                kept.append(policies.EveryNSteps(keep_every))
+            if best:
+                # Unscored checkpoints must not count as best, or every one of them would be kept.
+                kept.append(
+                    policies.BestN(
+                        get_metric_fn=_score, n=1, reverse=best == "min", keep_checkpoints_without_metrics=False
+                    )
+                )
+            options = ocp.CheckpointManagerOptions(
+                preservation_policy=policies.AnyPreservationPolicy(kept),
+                best_fn=_score if best else None,
+                best_mode=best or "max",
+                keep_checkpoints_without_metrics=not best,
+                cleanup_tmp_directories=True,
+            )
+        try:
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
+        except OSError as error:
+            raise CheckpointError(f"{self.folder} cannot be used for checkpoints: {error}") from error
+
+    def save(self, step: int, state: TrainState, position: int, score: float | None = None, **about: Any) -> None:
+        """Starts writing a checkpoint; the state may be donated as soon as this returns.
+
+        Args:
+            step: Its step.
+            state: All of it.
+            position: Records consumed so far.
+            score: What marks the best, from a validation split.
+            about: More to store with it, as JSON.
+
+        Raises:
+            CheckpointError: If this one was refused, or an earlier one could not be written.
+        """
+        meta = {"arrays": _array_specs(state, checksums(state)), "time": time.time(), SCORE: score, **about}
+        arguments = ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            data=ocp.args.JsonSave({"position": position}),
+            meta=ocp.args.JsonSave(meta),
+        )
+        try:
+            metrics = None if score is None else {SCORE: score}
+            saved = self._manager.save(step, args=arguments, metrics=metrics)
+        except Exception as error:  # whatever storage raises, the run's owner needs one line
+            raise self._write_error(step, error) from error
+        if not saved:
+            raise CheckpointError(
+                f"the checkpoint of step {step} was refused: {self.folder} holds a later one, "
+                f"{self._manager.latest_step()}"
+            )
+
+    def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """The state at a step, and what was stored about it.
+
+        Args:
+            step: One of `steps()`.
+            abstract: What `jax.eval_shape` gives for the state: the types and shapes that are wanted.
+
+        Raises:
+            CheckpointError: If the checkpoint is of another architecture.
+            DamagedCheckpointError: If it cannot be read, or its bytes are not those written.
+        """
+        place = self.folder / str(step)
+        try:
+            stored = self._manager.restore(
+                step, args=ocp.args.Composite(data=ocp.args.JsonRestore(), meta=ocp.args.JsonRestore())
+            )
+            meta = {**stored.meta, **stored.data}
+            specs = meta.pop("arrays")
+        except _UNREADABLE as error:
+            raise DamagedCheckpointError(f"checkpoint {place} cannot be read: {_first_line(error)}") from error
+        _check_architecture(specs, _array_specs(abstract), place)
+        device = jax.devices()[0]
+        wanted = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=jax.sharding.SingleDeviceSharding(device)),
+            abstract,
+        )
+        try:
+            restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted)))
+        except _UNREADABLE as error:
+            raise DamagedCheckpointError(f"checkpoint {place} cannot be read: {_first_line(error)}") from error
+        for name, checksum in checksums(restored.state).items():
+            if checksum != specs[name]["crc32"]:
+                raise DamagedCheckpointError(f"checkpoint {place} is damaged: {name} is not what was written")
+        return restored.state, meta
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint now, in order."""
+        self._manager.reload()
+        return sorted(self._manager.all_steps())
+
+    def best_step(self) -> int | None:
+        """The step with the best score, the later of equal ones; None where none was scored."""
+        scores = {}
+        for step in self.steps():
+            stored = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+            if stored.meta.get(SCORE) is not None:
+                scores[step] = stored.meta[SCORE] * (-1 if self._best == "min" else 1)
+        return max(scores, key=lambda step: (scores[step], step)) if scores else None
+
+    def wait(self) -> None:
+        """Returns when all is on disk.
+
+        Raises:
+            CheckpointError: If the last checkpoint could not be written.
+        """
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            raise self._write_error(None, error) from error
+
+    def close(self) -> None:
+        """Waits and frees threads."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def __enter__(self) -> "Checkpointer":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.close()
+        except CheckpointError:
+            if kind is None:  # an earlier error is the one to report
+                raise
+
+    def _write_error(self, step: int | None, error: Exception) -> CheckpointError:
+        which = "the last checkpoint" if step is None else f"the checkpoint of step {step} (or the one before it)"
+        return CheckpointError(
+            f"{which} could not be written to {self.folder}: {_first_line(error)}; earlier ones are kept"
+        )
+
+
+def restore_newest(
+    folder: Path, abstract: TrainState, report: Callable[[str], None]
+) -> tuple[TrainState, dict[str, Any]] | None:
+    """The newest sound checkpoint below `folder`; damaged ones newer than it are moved into `damaged/` beside it.
+
+    Call it before a `Checkpointer` for writing opens: a damaged checkpoint left in place would make Orbax refuse every
+    save at a lower step.
+
+    Returns:
+        State and what was stored about it; None where there is no checkpoint.
+
+    Raises:
+        CheckpointError: If the newest sound checkpoint is of another architecture; nothing is moved then.
+    """
+    if not folder.is_dir():
+        return None
+    steps = sorted((int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()), reverse=True)
+    for step in steps:
+        reader = Checkpointer(folder, read_only=True)
+        try:
+            return reader.restore(step, abstract)
+        except DamagedCheckpointError as error:
+            aside = folder.parent / "damaged" / f"{step}-{time.strftime('%Y%m%dT%H%M%S')}"
+            try:
+                aside.parent.mkdir(exist_ok=True)
+                (folder / str(step)).rename(aside)
+            except OSError as failure:
+                raise CheckpointError(f"{error}; it could not be moved to {aside}: {failure}") from failure
+            report(f"{error}. Moved to {aside}; going on from an earlier one.")
+        finally:
+            reader.close()
+    return None
+
+
+def _score(metrics: dict[str, float]) -> float:
+    return metrics[SCORE]
+
+
+def _array_specs(state: TrainState, crc32: dict[str, int] | None = None) -> dict[str, dict[str, Any]]:
+    specs: dict[str, dict[str, Any]] = {
+        name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)} for name, leaf in leaves_by_name(state).items()
+    }
+    for name, value in (crc32 or {}).items():
+        specs[name]["crc32"] = value
+    return specs
+
+
+def _check_architecture(stored: dict[str, Any], wanted: dict[str, Any], place: Path) -> None:
+    differing = []
+    for name in sorted({*stored, *wanted}):
+        old, new = (_describe(specs.get(name)) for specs in (stored, wanted))
+        if old != new:
+            differing.append(f"{name} is {old} there and {new} in the config")
+    if differing:
+        more = f" and {len(differing) - 2} more" if len(differing) > 2 else ""
+        raise CheckpointError(
+            f"checkpoint {place} is of another architecture: {'; '.join(differing[:2])}{more}. Nothing was changed; "
+            "use the config that made it, or another --workdir"
+        )
+
+
+def _describe(spec: dict[str, Any] | None) -> str:
+    return "missing" if spec is None else f"{spec['dtype']}[{','.join(map(str, spec['shape']))}]"
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__

@@ -1,0 +1,111 @@
+"""The command line: `jgr COMMAND`. A command's module is imported only when that command runs."""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from jgr.errors import JgrError
+
+COMMANDS = {
+    "train": "train a config, or go on with a run that was interrupted",
+    "check": "resolve a config and show its networks and sizes, computing nothing",
+    "evaluate": "score the checkpoints of a run",
+    "sample": "draw a grid of images from a run",
+    "compare": "put runs side by side in a table",
+    "reproduce": "run a run again and say whether every bit came out the same",
+    "data": "prepare a data set, or look at one",
+}
+
+_DESCRIPTION = """JAX Generation & Restoration: reproducible experiments in image generation and restoration.
+
+  jgr train --config=configs/gan/dcgan_digits.py --workdir=runs/digits --config.train.num_steps=500
+  jgr evaluate runs/digits
+  jgr compare runs/digits
+
+Any key of a config is changed by --config.KEY=VALUE; `jgr check --config=…` lists what a config makes."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+        argv: Arguments after the program's name; those of the process when None.
+
+    Returns:
+        The exit status: 0, 1 for an error that is printed as one line, 2 for a wrong command line, 130 after Ctrl-C.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(arguments[0] if arguments else "")
+    options = parser.parse_args(arguments) if not arguments or arguments[0] not in COMMANDS else None
+    if options is None:
+        options, rest = parser.parse_known_args(arguments)
+        overrides, unknown = _split_overrides(rest)
+        if unknown or (overrides and not hasattr(options, "config")):
+            parser.error(f"unrecognised arguments: {' '.join(unknown or [f'--config.{key}' for key, _ in overrides])}")
+        options.overrides, options.argv = overrides, ["jgr", *arguments]
+    if not getattr(options, "command", None):
+        parser.print_help()
+        return 2
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # so that a config may name a module that lies beside it
+    try:
+        status: int = importlib.import_module(f"jgr.cli.{options.command}").run(options)
+        return status
+    except JgrError as error:
+        if options.debug:
+            raise
+        print(f"jgr {options.command}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        if options.debug:
+            raise
+        print(f"jgr {options.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser(command: str) -> argparse.ArgumentParser:
+    """The parser; only the command that is asked for gets its arguments, so that no other module is imported."""
+    parser = argparse.ArgumentParser(
+        prog="jgr", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"jgr {_version()}")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for name, purpose in COMMANDS.items():
+        sub = commands.add_parser(
+            name, help=purpose, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )
+        if name == command:
+            module = importlib.import_module(f"jgr.cli.{name}")
+            sub.description = module.__doc__
+            module.add_arguments(sub)
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _split_overrides(rest: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Config overrides as (key, text), from --config.a.b=1, --config.a.b 1 or --config.flag; and what is left."""
+    overrides: list[tuple[str, str]] = []
+    unknown: list[str] = []
+    waiting = list(rest)
+    while waiting:
+        argument = waiting.pop(0)
+        if not argument.startswith("--config."):
+            unknown.append(argument)
+            continue
+        key, equals, text = argument.removeprefix("--config.").partition("=")
+        if not equals:
+            text = waiting.pop(0) if waiting and not waiting[0].startswith("--") else "true"
+        overrides.append((key, text))
+    return overrides, unknown
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("jgr")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""Configs: `ml_collections.ConfigDict`s that name classes by import path."""
+
+from jgr.config.canonical import canonical_json, config_hash, differences, flatten
+from jgr.config.duration import Clock, Duration
+from jgr.config.resolve import build, load_config_file, resolve, to_plain
+from jgr.config.slots import Context, import_path
+
+__all__ = [
+    "Clock",
+    "Context",
+    "Duration",
+    "build",
+    "canonical_json",
+    "config_hash",
+    "differences",
+    "flatten",
+    "import_path",
+    "load_config_file",
+    "resolve",
+    "to_plain",
+]

@@ -1,0 +1,39 @@
+"""Configs as canonical JSON: hashes, flat keys, differences."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from jgr.config.resolve import to_plain
+
+
+def canonical_json(config: ConfigDict | Mapping[str, Any]) -> str:
+    """One text for one config: sorted keys, no white space, tuples as lists."""
+    return json.dumps(to_plain(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def config_hash(config: ConfigDict | Mapping[str, Any]) -> str:
+    """First 12 hexadecimal digits of the SHA-256 of everything but `seed`: runs that differ only in seed share it."""
+    without_seed = {key: value for key, value in to_plain(config).items() if key != "seed"}
+    return hashlib.sha256(canonical_json(without_seed).encode()).hexdigest()[:12]
+
+
+def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys to values, in order; an empty group is a value of its own."""
+    flat: dict[str, Any] = {}
+    for key, value in to_plain(config).items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def differences(old: ConfigDict | Mapping[str, Any], new: ConfigDict | Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ, with (old, new); a key only one of them has counts as None in the other."""
+    before, after = flatten(old), flatten(new)
+    keys = [*before, *(key for key in after if key not in before)]
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}

@@ -1,0 +1,132 @@
+"""From a config file and command-line overrides to one complete, checked config."""
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+from ml_collections.config_flags import config_flags
+
+from jgr.config.slots import Context, Slot, parameters, slot_for
+from jgr.errors import ConfigError
+
+
+def load_config_file(path: str) -> ConfigDict:
+    """What `get_config()` of a Python file returns; "file.py:arg" passes `arg` to it.
+
+    Raises:
+        ConfigError: If the file is missing, fails, or has no `get_config`.
+    """
+    file_name, _, argument = path.partition(":")
+    file = Path(file_name)
+    if not file.is_file():
+        raise ConfigError(f"--config={path}: there is no file {file_name!r} (looked in {Path.cwd()})")
+    spec = importlib.util.spec_from_file_location(f"jgr_config_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config={path}: a config is a Python file (.py) with a function get_config(arg='')")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, "get_config"):
+            raise ConfigError(f"--config={path}: {file_name} has no function get_config(arg='')")
+        config = module.get_config(argument) if argument else module.get_config()
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"--config={path} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise ConfigError(f"--config={path}: get_config() must return an ml_collections.ConfigDict, not {config!r}")
+    return config
+
+
+def to_plain(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dicts, with references followed."""
+    if isinstance(config, ConfigDict):
+        return config.to_dict()
+    return {key: to_plain(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+
+
+def resolve(
+    config: ConfigDict | Mapping[str, Any],
+    schema: type,
+    overrides: Sequence[tuple[str, str]] = (),
+    trust: bool = True,
+) -> ConfigDict:
+    """A complete config: every default of every class it names filled in, every key and type checked, locked.
+
+    Args:
+        config: What a config file gives, or a config resolved before.
+        schema: The class whose arguments are the top-level keys.
+        overrides: Dotted keys below `config` and their values as text, such as ("train.num_steps", "500").
+        trust: Whether it may name classes outside jgr, optax and flax.
+
+    Raises:
+        ConfigError: For an unknown key, a wrong type, a missing or an impossible value; the message names the key.
+    """
+    root, strict = slot_for(schema), Context(trust=trust)
+    raw = to_plain(config)
+    for key, value in overrides:
+        if key.endswith(".cls"):
+            _replace_class(raw, key.split("."), value, strict)
+    completed = root.complete(raw, "config", Context(trust=trust, lenient=True))
+    for key, value in overrides:
+        completed = _override(root, completed, key, value, strict)
+    return ConfigDict(root.complete(completed, "config", strict)).lock()
+
+
+def _replace_class(raw: dict[str, Any], path: list[str], class_path: str, context: Context) -> None:
+    """Names another class; of the arguments given for the old one, those that the new one knows stay."""
+    node = raw
+    for name in path[:-1]:
+        node = node.setdefault(name, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"config.{'.'.join(path)} cannot be set: config.{name} is {node!r}")
+    known = parameters(context.load(class_path, f"config.{'.'.join(path)}"))
+    for name in [name for name in node if name not in known]:
+        del node[name]
+    node["cls"] = class_path
+
+
+def _override(root: Slot, completed: dict[str, Any], key: str, text: str, context: Context) -> dict[str, Any]:
+    slot, value, place = root, completed, "config"
+    for name in key.split("."):
+        slot = slot.child(value, name, place, context)
+        value, place = value[name], f"{place}.{name}"
+    if isinstance(value, Mapping):
+        raise ConfigError(f"{place} is a group: set one of its keys, {', '.join(f'{place}.{name}' for name in value)}")
+    if text.lower() == "none":
+        parsed = slot.complete(None, place, context)
+    else:
+        parsed = _parse(value if slot.empty_type is None else placeholder(slot.empty_type), place, text)
+        parsed = slot.complete(parsed, place, context)
+    return _with(completed, key.split("."), parsed)
+
+
+def _parse(typed: Any, place: str, text: str) -> Any:
+    """Parses one override with the type of the value it replaces."""
+    group, values = ConfigDict({"value": typed}), flags.FlagValues()
+    arguments = ["jgr", f"--config.value={text}"]
+    try:
+        config_flags.DEFINE_config_dict("config", group, flag_values=values, lock_config=True, sys_argv=arguments)
+        values(arguments)
+    except (flags.Error, TypeError, ValueError) as error:
+        kind = group.get_type("value").__name__
+        raise ConfigError(f"{place} = {text!r} must be of type {kind}") from error
+    return group.value
+
+
+def _with(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+    head, *rest = path
+    return tree | {head: _with(tree[head], rest, value) if rest else value}
+
+
+def build(config: ConfigDict | Mapping[str, Any], kind: type, key: str, context: Context) -> Any:
+    """The object of class `kind` that a resolved part of a config describes.
+
+    Raises:
+        ConfigError: If its class refuses the values; the message names the key.
+    """
+    return slot_for(kind).build(to_plain(config), key, context)

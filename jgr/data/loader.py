@@ -1,0 +1,286 @@
+"""From a source of records to batches on a device: the same bits whichever way they travel."""
+
+import atexit
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key
+
+from jgr.data.augment import Augment
+from jgr.data.records import EvaluationRecords, Fit, HostBatch, TrainingRecords
+from jgr.data.source import Source
+from jgr.errors import ConfigError, DataError
+from jgr.images import to_float
+from jgr.rng import record_keys
+
+_MODES = ("auto", "resident", "streamed")
+
+_CHUNK = 512  # records that a thread reads at once while a resident set is loaded
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data:
+    """What a run trains on: the config's section `data`.
+
+    Attributes:
+        source: Where the records come from, such as `jgr.data.tfds.TFDS` or any `jgr.data.source.Source`.
+        mode: "resident": the decoded set lies on the device as uint8 and the host sends indices. "streamed": the host
+            decodes each batch. "auto": resident without `crop` and up to `resident_bytes`, else streamed. Both give the
+            same batches, bit for bit.
+        resident_bytes: Largest decoded size, in bytes, that "auto" keeps on the device.
+        resize: The shorter side after a bicubic resize on the host (Pillow's, antialiased); None keeps the size.
+        crop: Height and width of a crop on the host, after the resize: random in training, keyed by seed and position,
+            and of the centre in evaluation. Needed where sizes differ. Random crops of images of one size are cheaper
+            with `augment.crop`, on the device.
+        augment: Random flips and crops on the device, in training.
+        num_workers: Worker processes of a streamed set; 0 decodes in this process.
+        prefetch: Steps of a streamed set decoded ahead, each in a thread (or by each worker); 0 decodes when asked.
+        shuffle: Whether each epoch visits the records in a random order of its own, else in the source's.
+
+    Raises:
+        ConfigError: A value is impossible.
+    """
+
+    source: Source
+    mode: str = "auto"
+    resident_bytes: int = 2**30
+    resize: int | None = None
+    crop: int | None = None
+    augment: Augment = Augment()  # noqa: RUF009 (frozen)
+    num_workers: int = 0
+    prefetch: int = 2
+    shuffle: bool = True
+
+    def __post_init__(self) -> None:
+        if self.mode not in _MODES:
+            raise ConfigError(f"mode = {self.mode!r} must be one of {', '.join(_MODES)}")
+        for field in ("resize", "crop"):
+            value = getattr(self, field)
+            if value is not None and value < 1:
+                raise ConfigError(f"{field} = {value} must be at least 1, or None")
+        for field in ("resident_bytes", "num_workers", "prefetch"):
+            if getattr(self, field) < 0:
+                raise ConfigError(f"{field} = {getattr(self, field)} must be at least 0")
+        if self.mode == "resident" and self.crop is not None:
+            raise ConfigError(
+                f"mode = 'resident' does not go with crop = {self.crop}, which cuts anew each epoch, on the host; use "
+                "data.augment.crop, or mode='streamed'"
+            )
+
+    @property
+    def fit(self) -> Fit:
+        """How decoded images become images of one size."""
+        return Fit(resize=self.resize, crop=self.crop)
+
+
+@dataclasses.dataclass(frozen=True)
+class Loader:
+    """Training batches of a run.
+
+    A step takes `batches_per_step` batches; slot b of inner batch k of step s has the position
+    `(s * batches_per_step + k) * batch_size + b`, and everything about a record follows from (seed, position). So
+    batches do not depend on where a run started, on worker processes or on the mode.
+
+    ```python
+    loader = Loader(data, seed=0, batch_size=128)
+    arrays, assemble = loader.arrays, jax.jit(loader.assemble)
+    for host_batch in loader.batches(start_step, stop_step):
+        batch = assemble(arrays, host_batch, purpose_key(seed, "data"))
+    ```
+
+    Attributes:
+        data: What to train on.
+        seed: The run's seed.
+        batch_size: Records of a batch, over all devices; may exceed the number of records.
+        batches_per_step: Fresh batches that a step consumes.
+
+    Raises:
+        ConfigError: A value is impossible, or, at the first use of images, they are too small for `data.augment`.
+        DataError: The source is empty, or, at first use, what reading it raises.
+    """
+
+    data: Data
+    _: dataclasses.KW_ONLY
+    seed: int
+    batch_size: int
+    batches_per_step: int = 1
+
+    def __post_init__(self) -> None:
+        for field in ("batch_size", "batches_per_step"):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{field} = {getattr(self, field)} must be at least 1")
+
+    @functools.cached_property
+    def num_records(self) -> int:
+        """Number of records of the source."""
+        return _num_records(self.data.source)
+
+    @functools.cached_property
+    def resident(self) -> bool:
+        """Whether the decoded set lies on the device."""
+        if self.data.mode == "auto":
+            return self.data.crop is None and self.num_records * self._first["image"].nbytes <= self.data.resident_bytes
+        return self.data.mode == "resident"
+
+    @functools.cached_property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images in a batch, after augmentation."""
+        height, width, channels = self._first["image"].shape[1:]
+        return (*self.data.augment.output_size(height, width), channels)
+
+    @functools.cached_property
+    def arrays(self) -> dict[str, Array]:
+        """A resident set on the device: `image` uint8 [num_records, ...] and `label` int32; nothing of a streamed one.
+
+        Loaded when first asked for.
+        """
+        if not self.resident:
+            return {}
+        chunks = [range(i, min(i + _CHUNK, self.num_records)) for i in range(0, self.num_records, _CHUNK)]
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            parts = list(threads.map(lambda chunk: self.data.fit.read(self.data.source, chunk), chunks))
+        for chunk, part in zip(chunks, parts, strict=True):
+            if part.keys() != parts[0].keys() or part["image"].shape[1:] != parts[0]["image"].shape[1:]:
+                self.data.fit.read(self.data.source, [0, chunk[0]])  # raises the error that names the record
+        return {name: jnp.asarray(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+
+    def check_num_steps(self, num_steps: int) -> None:
+        """Checks that positions stay within uint32.
+
+        Raises:
+            ConfigError: Over 2**32 records would be taken.
+        """
+        taken = num_steps * self.batches_per_step * self.batch_size
+        if taken > 2**32:
+            most = 2**32 // (self.batches_per_step * self.batch_size)
+            raise ConfigError(
+                f"config.train.num_steps = {num_steps} takes {taken} records, more than 2**32; at most {most} steps"
+            )
+
+    def batches(self, start_step: int, stop_step: int) -> Generator[HostBatch, None, None]:
+        """The host's part of steps `start_step` to `stop_step - 1`, each array [batches_per_step, batch_size, ...].
+
+        `index` int32 and `position` uint32; when streamed also `image` uint8 and, where records have it, `label` int32.
+        Close the iterator (or let it end) to stop its threads and processes.
+        """
+        self.check_num_steps(stop_step)
+        records = TrainingRecords(
+            source=self.data.source,
+            fit=None if self.resident else self.data.fit,
+            seed=self.seed,
+            shuffle=self.data.shuffle,
+            batches=self.batches_per_step,
+            batch_size=self.batch_size,
+        )
+        if self.resident:
+            return (records(step) for step in range(start_step, stop_step))
+        return _streamed(records, start_step, stop_step, self.data)
+
+    def assemble(self, arrays: dict[str, Array], host_batch: dict[str, Any], key: Key[Array, ""]) -> dict[str, Array]:
+        """The batch of a step from its host part: gathered, converted and augmented. Pure; meant to be jitted.
+
+        Args:
+            arrays: `self.arrays`.
+            host_batch: An element of `self.batches`.
+            key: The run's key for data, the same at every step.
+
+        Returns:
+            `image` float32 in [0, 1] [batches_per_step, batch_size, height, width, channels], `label` int32 where
+            records have one, `index` int32 and `position` uint32, each [batches_per_step, batch_size].
+        """
+        position = jnp.asarray(host_batch["position"])
+        gathered = {name: array[host_batch["index"]] for name, array in arrays.items()}
+        batch = {name: jnp.asarray(array) for name, array in {**host_batch, **gathered}.items()}
+        images = to_float(batch["image"])
+        return {**batch, "image": jax.vmap(self.data.augment)(images, record_keys(key, position))}
+
+    def batch_spec(self) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes and types of what `assemble` returns. Reads one record."""
+        lead = (self.batches_per_step, self.batch_size)
+        host = {"index": jax.ShapeDtypeStruct(lead, np.int32), "position": jax.ShapeDtypeStruct(lead, np.uint32)}
+        for name, array in self._first.items():
+            host[name] = jax.ShapeDtypeStruct((*lead, *array.shape[1:]), array.dtype)
+        return jax.eval_shape(self.assemble, {}, host, jax.eval_shape(jax.random.key, 0))
+
+    @functools.cached_property
+    def _first(self) -> HostBatch:
+        return self.data.fit.read(self.data.source, [0] if self.num_records else [])
+
+
+def evaluation_batches(data: Data, batch_size: int, num_records: int | None = None) -> Generator[HostBatch, None, None]:
+    """The records of a source in its order, for evaluation.
+
+    Images are resized and centre-cropped as `data.resize` and `data.crop` say; `data.augment`, `shuffle` and `mode`
+    play no part. With `batch_size=1` images may differ in size.
+
+    Args:
+        data: What to evaluate on.
+        batch_size: Records of every batch; the tail repeats the last record.
+        num_records: How many records, from the first; all when None.
+
+    Returns:
+        An iterator of dicts with `image` uint8 [batch, height, width, channels], `label` int32 where records have one,
+        `index` int32, and `mask` bool, False at the fillings of the tail.
+
+    Raises:
+        ConfigError: `batch_size` or `num_records` is impossible.
+        DataError: The source is empty, or what reading it raises.
+    """
+    available = _num_records(data.source)
+    count = available if num_records is None else num_records
+    if not 1 <= count <= available:
+        raise ConfigError(f"num_records = {count} must be between 1 and the {available} of {data.source.name}")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size = {batch_size} must be at least 1")
+    records = EvaluationRecords(source=data.source, fit=data.fit, num_records=count, batch_size=batch_size)
+    return _streamed(records, 0, -(-count // batch_size), data)
+
+
+def _num_records(source: Source) -> int:
+    size = len(source)
+    if not 0 < size < 2**31:
+        raise DataError(f"{source.name}: has {size} records; must be between 1 and 2**31 - 1")
+    return size
+
+
+def _streamed(
+    make_batch: Callable[[int], HostBatch], start: int, stop: int, data: Data
+) -> Generator[HostBatch, None, None]:
+    """`make_batch` of each number in turn, computed ahead by Grain's threads or worker processes."""
+    if start >= stop:
+        return
+    import grain
+    from absl import flags
+
+    threads = 0 if data.num_workers else data.prefetch
+    batches = grain.MapDataset.range(start, stop).map(make_batch)
+    ahead = batches.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads))
+    if data.num_workers:
+        if not flags.FLAGS.is_parsed():
+            flags.FLAGS.mark_as_parsed()  # Grain reads flags of its own to start workers
+        options = grain.MultiprocessingOptions(
+            num_workers=min(data.num_workers, stop - start), per_worker_buffer_size=max(1, data.prefetch)
+        )
+        ahead = ahead.mp_prefetch(options)
+    running = [iter(ahead)]
+
+    def close() -> None:
+        while running:
+            running.pop().close()
+
+    atexit.register(close)  # where nobody closes this generator, Grain would when half of Python is gone
+    try:
+        while (batch := next(running[0], None)) is not None:
+            if data.num_workers:  # out of Grain's shared memory, which must not outlive the workers
+                batch = {name: np.array(array) for name, array in batch.items()}
+            yield batch
+    finally:
+        atexit.unregister(close)
+        close()

@@ -1,0 +1,155 @@
+"""Host batches: NumPy arrays of one training step or one evaluation batch, as pure functions of its number.
+
+Free of JAX, so that worker processes start fast.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image
+
+from jgr.data.order import random_crop_corners, record_index
+from jgr.data.source import Source, read_records, record_name
+from jgr.errors import DataError
+
+HostBatch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """How decoded images become images of one size.
+
+    Attributes:
+        resize: The shorter side after a bicubic resize (Pillow's, antialiased); None keeps the size.
+        crop: Height and width of the crop that follows; None keeps the whole image.
+    """
+
+    resize: int | None
+    crop: int | None
+
+    def read(
+        self, source: Source, index: Sequence[int], *, seed: int = 0, position: Sequence[int] | None = None
+    ) -> HostBatch:
+        """The records at `index` as `image` uint8 [n, height, width, channels] and, where they have one, `label` int32.
+
+        Args:
+            source: Where the records are.
+            index: Which records.
+            seed: The run's seed, for random crops.
+            position: Positions in the run, which decide the random crops; None crops the centre.
+
+        Raises:
+            DataError: Images of different sizes remain, a crop does not fit, or only some records have a label.
+        """
+        index = [int(i) for i in index]
+        records = read_records(source, index)
+        images = [self._resized(np.asarray(record["image"])) for record in records]
+        if self.crop:
+            images = self._cropped(source, index, images, seed, position)
+        for i, image in zip(index, images, strict=True):
+            if image.shape != images[0].shape:
+                raise DataError(
+                    f"{record_name(source, i)}: its image is {_size(image)}, that of {record_name(source, index[0])} "
+                    f"is {_size(images[0])}; set config.data.crop to cut one size from all"
+                )
+        batch = {"image": np.stack(images)}
+        labels = [record.get("label") for record in records]
+        if labels.count(None) < len(labels):
+            if None in labels:
+                raise DataError(f"{record_name(source, index[labels.index(None)])}: has no label while others have one")
+            batch["label"] = np.array(labels, np.int32)
+        return batch
+
+    def _resized(self, image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h2 w2 c"]:
+        height, width, channels = image.shape
+        shorter = min(height, width)
+        if self.resize is None or shorter == self.resize:
+            return image
+        height, width = (math.floor(side * self.resize / shorter + 0.5) for side in (height, width))
+        planes = [
+            Image.fromarray(np.ascontiguousarray(image[..., channel])).resize((width, height), Image.Resampling.BICUBIC)
+            for channel in range(channels)
+        ]
+        return np.stack([np.asarray(plane) for plane in planes], axis=-1)
+
+    def _cropped(
+        self, source: Source, index: list[int], images: list[np.ndarray], seed: int, position: Sequence[int] | None
+    ) -> list[np.ndarray]:
+        crop = self.crop or 0
+        for i, image in zip(index, images, strict=True):
+            if min(image.shape[:2]) < crop:
+                raise DataError(
+                    f"{record_name(source, i)}: its image is {_size(image)}, too small for config.data.crop={crop}; "
+                    "lower it, or set config.data.resize to enlarge the shorter side"
+                )
+        sizes = np.array([image.shape[:2] for image in images])
+        if position is None:
+            corners = (sizes - crop) // 2
+        else:
+            corners = random_crop_corners(seed, np.asarray(position), sizes, crop)
+        return [image[y : y + crop, x : x + crop] for image, (y, x) in zip(images, corners, strict=True)]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRecords:
+    """The host batch of a training step: every array has the leading shape [batches, batch_size].
+
+    Attributes:
+        source: Where the records are.
+        fit: How their images become images of one size; None leaves the images out (they are on the device).
+        seed: The run's seed.
+        shuffle: Whether each epoch has an order of its own; else records come in the source's.
+        batches: Batches of a step.
+        batch_size: Records of a batch.
+    """
+
+    source: Source
+    fit: Fit | None
+    seed: int
+    shuffle: bool
+    batches: int
+    batch_size: int
+
+    def __call__(self, step: int) -> HostBatch:
+        """`index` int32, `position` uint32 and, with `fit`, `image` uint8 and `label` int32."""
+        count = self.batches * self.batch_size
+        position = int(step) * count + np.arange(count, dtype=np.int64)
+        size = len(self.source)
+        index = record_index(self.seed, position, size) if self.shuffle else position % size
+        batch = {"index": index.astype(np.int32), "position": position.astype(np.uint32)}
+        if self.fit:
+            batch |= self.fit.read(self.source, index.tolist(), seed=self.seed, position=position.tolist())
+        return {name: array.reshape(self.batches, self.batch_size, *array.shape[1:]) for name, array in batch.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationRecords:
+    """The host batch of an evaluation: records in the source's order, the last repeated to fill the tail.
+
+    Attributes:
+        source: Where the records are.
+        fit: How their images become images of one size; crops are of the centre.
+        num_records: How many records, from the first, are evaluated.
+        batch_size: Records of a batch.
+    """
+
+    source: Source
+    fit: Fit
+    num_records: int
+    batch_size: int
+
+    def __call__(self, batch: int) -> HostBatch:
+        """`image` uint8, `label` int32, `index` int32 and `mask` bool, False where a record is a filling."""
+        place = int(batch) * self.batch_size + np.arange(self.batch_size)
+        mask = place < self.num_records
+        real = self.fit.read(self.source, place[mask].tolist())
+        filling = np.minimum(np.arange(self.batch_size), mask.sum() - 1)
+        filled = {name: array[filling] for name, array in real.items()}
+        return {**filled, "index": np.minimum(place, self.num_records - 1).astype(np.int32), "mask": mask}
+
+
+def _size(image: Int[np.ndarray, "h w c"] | UInt8[np.ndarray, "h w c"]) -> str:
+    return "x".join(str(side) for side in image.shape)

@@ -1,0 +1,85 @@
+"""What a source of records is, and how its content is identified."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from jgr.errors import DataError
+
+_HASHED_BYTES = 2 * 10**9  # sources with larger files are identified by their files' names and sizes
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Anything with a length and records, named for result rows.
+
+    A record is a dict with `image`, uint8 [height, width, channels], and optionally `label`, an int. A source may also
+    have:
+
+    - `__getitems__(indices) -> list of records`, where reading many at once is faster;
+    - `fingerprint() -> str`, where its content can be identified without reading every record;
+    - `record_name(index) -> str`, what an error calls a record, such as its file.
+    """
+
+    @property
+    def name(self) -> str:
+        """The data set and its part, such as "digits-train"."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+def read_records(source: Source, indices: Sequence[int]) -> list[dict[str, Any]]:
+    """The records at `indices`, checked to hold images.
+
+    Raises:
+        DataError: A record's image is not uint8 [height, width, channels], or the source cannot read it.
+    """
+    read_many = getattr(source, "__getitems__", None)
+    records = read_many(indices) if read_many else [source[index] for index in indices]
+    for index, record in zip(indices, records, strict=True):
+        image = np.asarray(record["image"])
+        if image.dtype != np.uint8 or image.ndim != 3:
+            raise DataError(
+                f"{record_name(source, index)}: its image is {image.dtype} {list(image.shape)}; "
+                "a source must give uint8 [height, width, channels]"
+            )
+    return records
+
+
+def record_name(source: Source, index: int) -> str:
+    """What an error calls a record."""
+    named = getattr(source, "record_name", None)
+    return named(index) if named else f"record {index} of {source.name}"
+
+
+def fingerprint(source: Source) -> str:
+    """16 hexadecimal digits that identify a source's content: part of every result row.
+
+    The source's own `fingerprint()` where it has one, else the hash of every record, in order.
+    """
+    own = getattr(source, "fingerprint", None)
+    if own:
+        return own()
+    digest = hashlib.sha256()
+    for index in range(len(source)):
+        (record,) = read_records(source, [index])
+        digest.update(f"{record['image'].shape} {record.get('label')}\n".encode())
+        digest.update(record["image"].tobytes())
+    return digest.hexdigest()[:16]
+
+
+def files_fingerprint(files: Mapping[str, Path]) -> str:
+    """Hash of the names (keys, in sorted order) and contents of files; above 2 GB in all, of the names and sizes."""
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    whole = sum(sizes.values()) <= _HASHED_BYTES
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{name} {sizes[name]}\n".encode())
+        if whole:
+            digest.update(files[name].read_bytes())
+    return digest.hexdigest()[:16]

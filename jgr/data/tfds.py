@@ -1,0 +1,165 @@
+"""Data sets of TensorFlow Datasets, prepared as ArrayRecord and read without TensorFlow."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jgr.data.decode import decode_image
+from jgr.data.source import files_fingerprint
+from jgr.errors import ConfigError, DataError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TFDS:
+    """One split of a prepared data set with the features `image` and, if it has one, `label`.
+
+    Images are decoded by Pillow whatever else is installed, so that pixels do not depend on the environment: features
+    of one channel give [height, width, 1], of three or four RGB.
+
+    Attributes:
+        dataset: `name`, `name/config`, `name:version` or `name/config:version`; the newest version when none is given.
+        split: A split or a part of one, such as "train", "train[:50000]" or "train[90%:]".
+        data_dir: The folder that holds prepared data sets; `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`, when None.
+
+    Raises:
+        DataError: At first use, when the data set is not there, not stored as ArrayRecord, or has no such split.
+    """
+
+    dataset: str
+    split: str
+    data_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.dataset:
+            raise ConfigError("dataset='': must name a data set, such as mnist")
+        if not self.split:
+            raise ConfigError("split='': must name a split, such as train")
+
+    @property
+    def name(self) -> str:
+        """The data set and the split, such as "mnist-train"."""
+        return f"{self.dataset}-{self.split}"
+
+    def __len__(self) -> int:
+        return len(self._opened["records"])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        import tensorflow_datasets as tfds
+
+        opened = self._opened
+        skip = {"image": tfds.decode.SkipDecoding()}
+        serialized = opened["records"].__getitems__([int(index) for index in indices])
+        return [
+            self._record(opened["features"].deserialize_example_np(example, decoders=skip), opened["color"], index)
+            for index, example in zip(indices, serialized, strict=True)
+        ]
+
+    def fingerprint(self) -> str:
+        """Hash of the split's files and of the records taken from each; above 2 GB in all, of names and sizes."""
+        files = {}
+        for part in self._opened["files"]:
+            path = Path(part.filename)
+            files[f"{path.name}[{part.skip}:{part.skip + part.take}]"] = path
+        return files_fingerprint(files)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)  # a worker process opens the files itself
+
+    def _record(self, example: dict[str, Any], color: str, index: int) -> dict[str, Any]:
+        name = f"record {index} of {self.name}"
+        record: dict[str, Any] = {"image": decode_image(example["image"], color, name=name, orient=False)}
+        if "label" in example:
+            record["label"] = int(example["label"])
+        return record
+
+    @functools.cached_property
+    def _opened(self) -> dict[str, Any]:
+        import tensorflow_datasets as tfds
+
+        folder = builder_dir(self.dataset, self.data_dir)
+        builder = tfds.builder_from_directory(folder)
+        try:
+            records = builder.as_data_source(self.split).data_source
+            files = builder.info.splits[self.split].file_instructions
+        except NotImplementedError:
+            raise DataError(
+                f"{folder}: stored as {builder.info.file_format.value}, not ArrayRecord; move it away and run "
+                f"`jgr data prepare {self.dataset}`"
+            ) from None
+        except (ValueError, KeyError, AssertionError) as error:
+            raise DataError(
+                f"split={self.split!r}: {self.dataset} has {', '.join(sorted(builder.info.splits))} "
+                f"({' '.join(str(error).split())})"
+            ) from None
+        features = dict(builder.info.features.items())
+        image = features.get("image")
+        if not isinstance(image, tfds.features.Image) or image.np_dtype not in (np.uint8, np.uint16):
+            raise DataError(
+                f"{folder}: has no integer feature `image`, only {', '.join(features)}; write a source for it"
+            )
+        wanted = {"image": image}
+        if isinstance(features.get("label"), tfds.features.ClassLabel):
+            wanted["label"] = features["label"]
+        return {
+            "records": records,
+            "files": files,
+            "features": tfds.features.FeaturesDict(wanted),
+            "color": "gray" if image.shape[-1] == 1 else "rgb",
+        }
+
+
+def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of prepared data sets: `data_dir`, else `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`."""
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def builder_dir(dataset: str, data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of a prepared data set: `<data folder>/name[/config]/version`.
+
+    Args:
+        dataset: `name[/config][:version]`.
+        data_dir: The folder to look in, see `data_folder`.
+
+    Raises:
+        DataError: It is not there, or it has several configs and none is named.
+    """
+    path, _, version = dataset.partition(":")
+    folder = data_folder(data_dir) / path
+    if version:
+        found = [folder / version] if _is_prepared(folder / version) else []
+    else:
+        found = sorted((child for child in _folders(folder) if _is_prepared(child)), key=_version_key)
+    if found:
+        return found[-1]
+    configs = [child.name for child in _folders(folder) if any(_is_prepared(inner) for inner in _folders(child))]
+    if len(configs) == 1:
+        return builder_dir(f"{path}/{configs[0]}" + (f":{version}" if version else ""), data_dir)
+    if configs:
+        raise DataError(
+            f"{dataset}: {folder} has several configs; name one of {', '.join(f'{path}/{c}' for c in configs)}"
+        )
+    raise DataError(
+        f"{dataset}: no prepared data set in {folder / version}; run `jgr data prepare {dataset}`, or set "
+        "TFDS_DATA_DIR or data_dir to the folder that holds it"
+    )
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir()) if folder.is_dir() else []
+
+
+def _is_prepared(folder: Path) -> bool:
+    return (folder / "dataset_info.json").is_file()
+
+
+def _version_key(folder: Path) -> tuple[int, ...]:
+    parts = folder.name.split(".")
+    return tuple(int(part) if part.isdecimal() else -1 for part in parts)

@@ -1,0 +1,97 @@
+"""Looks at what a config makes, without computing any of it."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+from tabulate import tabulate
+
+from jgr.config import config_hash, resolve
+from jgr.jobs.experiment import Experiment, open_experiment
+from jgr.jobs.step import abstract_metrics, abstract_state, make_loader
+from jgr.state import TrainState, leaves_by_name
+
+
+def check(config: ConfigDict | Mapping[str, Any], compile_step: bool = False) -> str:
+    """Resolves a config, traces initialisation and step by `jax.eval_shape`, and describes the result.
+
+    Args:
+        config: A config, complete or not.
+        compile_step: Whether to compile the step too, for the memory it takes.
+
+    Returns:
+        Parameters per network, bytes of the state by part, data, and what a step reports.
+
+    Raises:
+        ConfigError: If the config cannot work.
+    """
+    resolved = resolve(config, Experiment)
+    experiment = open_experiment(resolved)
+    loader = make_loader(experiment)
+    state = abstract_state(experiment, loader)
+    metrics = abstract_metrics(experiment, loader, state)
+    parts = [_parameter_table(name, params) for name, params in state.params.items()]
+    parts.append(_state_table(state))
+    if compile_step:
+        step = jax.jit(experiment.task.step, donate_argnums=0)
+        memory = step.lower(state, loader.batch_spec(), jax.random.key(0)).compile().memory_analysis()
+        size = "unknown on this platform" if memory is None else _bytes(memory.temp_size_in_bytes)
+        parts.append(f"temporary memory of the compiled step: {size}")
+    source, train = experiment.data.source, experiment.train
+    reported = ", ".join(name for name in metrics if not name.startswith("finite/"))
+    parts.append(
+        tabulate(
+            [
+                ["config", config_hash(resolved)],
+                ["data", f"{source.name}: {len(source)} records, images {'x'.join(map(str, loader.image_shape))}"],
+                [
+                    "steps",
+                    f"{train.num_steps} of {experiment.images_per_step} images: {_epochs(experiment):.4g} epochs",
+                ],
+                ["reports", reported],
+            ],
+            tablefmt="plain",
+            maxcolwidths=[None, 100],
+        )
+    )
+    return "\n\n".join(parts)
+
+
+def _epochs(experiment: Experiment) -> float:
+    return experiment.train.num_steps * experiment.images_per_step / len(experiment.data.source)
+
+
+def _parameter_table(network: str, params: Any) -> str:
+    rows = [
+        [name, "x".join(map(str, leaf.shape)) or "scalar", str(leaf.dtype), math.prod(leaf.shape)]
+        for name, leaf in leaves_by_name(params).items()
+    ]
+    total = sum(row[-1] for row in rows)
+    table = tabulate(
+        [*rows, ["total", "", "", total]],
+        headers=[network, "shape", "type", "parameters"],
+        intfmt=",",
+        tablefmt="simple",
+    )
+    return str(table)
+
+
+def _state_table(state: TrainState) -> str:
+    rows = []
+    for part in ("params", "model_state", "opt_state", "ema", "extra"):
+        leaves = jax.tree.leaves(getattr(state, part))
+        if leaves:
+            rows.append([part, _bytes(sum(leaf.size * leaf.dtype.itemsize for leaf in leaves))])
+    total = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    return str(
+        tabulate([*rows, ["total", _bytes(total)]], headers=["state", "bytes"], tablefmt="simple", stralign="right")
+    )
+
+
+def _bytes(count: int) -> str:
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count:,} ({count / size:.3g} {unit})"
+    return f"{count:,}"

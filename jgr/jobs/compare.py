@@ -1,0 +1,513 @@
+"""Compares runs: one table of what differs between them and what they scored.
+
+A column of the table holds values that may be ranked: of one metric, on one data set, by one protocol, over one number
+of images. Values of two columns are never ranked against each other.
+"""
+
+import collections
+import csv
+import dataclasses
+import io
+import itertools
+import json
+import math
+import os
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from tabulate import LATEX_ESCAPE_RULES, tabulate
+
+from jgr.config import flatten
+from jgr.errors import RunError
+from jgr.run import rows as result_rows
+from jgr.run.files import json_values
+from jgr.run.folder import RunFolder
+
+Format = Literal["md", "csv", "tex", "json", "text"]
+Direction = Literal["lower", "higher"]
+
+DIRECTIONS: Mapping[str, Direction] = {
+    "accuracy": "higher",
+    "bits_per_dim": "lower",
+    "coverage": "higher",
+    "density": "higher",
+    "fd": "lower",
+    "fid": "lower",
+    "inception_score": "higher",
+    "kid": "lower",
+    "log_likelihood": "higher",
+    "lpips": "lower",
+    "mae": "lower",
+    "ms_ssim": "higher",
+    "mse": "lower",
+    "nll": "lower",
+    "precision": "higher",
+    "psnr": "higher",
+    "recall": "higher",
+    "ssim": "higher",
+}
+"""Which values of a metric are better; `fd` also speaks for `fd_pixels`, the longest such name counting."""
+
+_MISSING = "–"
+# Stand-ins that no escaping touches, for what a format puts around a text.
+_BEST, _END, _LINE, _STACK = "\ue000", "\ue001", "\ue002", "\ue003"
+_TEX = {_BEST: r"\textbf{", _END: "}", _LINE: r" \\ ", _STACK: r"\shortstack{", "±": r"$\pm$", "–": "--"}
+_MARKDOWN_ESCAPES = {"\\": "\\\\", "|": "\\|", "*": "\\*", "<": "&lt;", "\n": " "}
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Column:
+    """What makes values comparable."""
+
+    metric: str
+    dataset: str
+    protocol: str
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.dataset} {self.protocol} n={self.n}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """The value of one row in one column.
+
+    Args:
+        mean: Over the runs (seeds) of the row.
+        std: Their sample standard deviation (ddof 1); None for a single run.
+        seeds: Runs with a value here.
+        steps: Training steps that were evaluated.
+        weights: "ema" or "raw", or both where the runs differ.
+        best: Whether it is the best of its column; of a single value none is.
+    """
+
+    mean: float
+    std: float | None
+    seeds: int
+    steps: tuple[int, ...]
+    weights: tuple[str, ...]
+    best: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """Runs that differ only in their seed.
+
+    Args:
+        name: Their folders, as a shell would expand it: `digits-s{0,1,2}`.
+        runs: Their ids.
+        seeds: Their seeds.
+        config: Value of each config key that differs between rows; a key the row lacks is absent.
+        cells: Values by column.
+    """
+
+    name: str
+    runs: tuple[str, ...]
+    seeds: tuple[int, ...]
+    config: Mapping[str, Any]
+    cells: Mapping[Column, Cell]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A table of runs; `format` writes it.
+
+    Args:
+        rows: In the order of the paths, or best first where a metric ranks them.
+        columns: The measurements, each comparable within itself only.
+        config_keys: The dotted config keys that differ between rows, `seed` aside.
+        notes: What a reader must know beside the numbers.
+    """
+
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    config_keys: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def format(self, form: Format = "text") -> str:
+        """The table as text, without a line end after its last line.
+
+        Args:
+            form: "text" for a terminal, "md" (GitHub), "tex" (needs the package booktabs): four significant digits,
+                the best of each column marked, notes below. "csv" and "json": one record for each row and column, in
+                full precision, with mean, std and seeds apart; "json" holds the notes as well.
+
+        Raises:
+            ValueError: `form` is none of these.
+        """
+        if form == "csv":
+            return _csv(self._records())
+        if form == "json":
+            document = {"records": self._records(), "notes": list(self.notes)}
+            return json.dumps(json_values(document), indent=2, ensure_ascii=False)
+        if form == "md":
+            return self._markdown()
+        if form == "tex":
+            return self._latex()
+        if form == "text":
+            return self._text()
+        raise ValueError(f"form={form!r} must be one of md, csv, tex, json, text")
+
+    def _text(self) -> str:
+        headers, body = self._table()
+        headers = [header.replace(_LINE, "\n") for header in headers]
+        body = [[_replaced(text, {_BEST: "* ", _END: ""}) for text in line] for line in body]
+        table = tabulate(body, headers, tablefmt="simple", disable_numparse=True, colalign=self._alignment(headers))
+        best = ["* best of its column"] if self._has_best() else []
+        return "\n".join([table, *best, *self.notes])
+
+    def _markdown(self) -> str:
+        headers, body = self._table()
+        marks = {_BEST: "**", _END: "**", _LINE: "<br>"}
+        headers, *body = [
+            [_replaced(_replaced(text, _MARKDOWN_ESCAPES), marks) for text in line] for line in [headers, *body]
+        ]
+        table = tabulate(body, headers, tablefmt="github", disable_numparse=True, colalign=self._alignment(headers))
+        notes = [f"- {_replaced(note, _MARKDOWN_ESCAPES)}" for note in self.notes]
+        return "\n".join([table, *([""] if notes else []), *notes])
+
+    def _latex(self) -> str:
+        headers, body = self._table()
+        headers = [f"{_STACK}{header}{_END}" if _LINE in header else header for header in headers]
+        table = tabulate(
+            body, headers, tablefmt="latex_booktabs", disable_numparse=True, colalign=self._alignment(headers)
+        )
+        notes = [rf"\par{{\footnotesize {_replaced(note, LATEX_ESCAPE_RULES)}\par}}" for note in self.notes]
+        return _replaced("\n".join([table, *notes]), _TEX)
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        """Headers and lines of the table, with stand-ins for what a format puts around them."""
+        described = self._described()
+        headers = ["run", *self.config_keys, *described, *map(_heading, self.columns)]
+        body = [
+            [
+                row.name,
+                *(_text(row.config[key]) if key in row.config else _MISSING for key in self.config_keys),
+                *(texts[position] for texts in described.values()),
+                *(_format_cell(row.cells.get(column)) for column in self.columns),
+            ]
+            for position, row in enumerate(self.rows)
+        ]
+        return headers, body
+
+    def _described(self) -> dict[str, list[str]]:
+        """Columns of what else differs, a text a row: how many seeds or which, evaluated steps, weights."""
+        described = {}
+        if any(len(row.seeds) > 1 for row in self.rows):
+            described["seeds"] = [str(len(row.seeds)) for row in self.rows]
+        elif len({row.seeds for row in self.rows}) > 1:
+            described["seed"] = [str(row.seeds[0]) for row in self.rows]
+        cells = [list(row.cells.values()) for row in self.rows]
+        steps = [{step for cell in line for step in cell.steps} for line in cells]
+        weights = [{name for cell in line for name in cell.weights} for line in cells]
+        if len(set().union(*steps)) > 1:
+            described["step"] = [_joined(line) for line in steps]
+        if len(set().union(*weights)) > 1:
+            described["weights"] = [_joined(line) for line in weights]
+        return described
+
+    def _has_best(self) -> bool:
+        return any(cell.best for row in self.rows for cell in row.cells.values())
+
+    def _alignment(self, headers: Sequence[str]) -> list[str]:
+        described = len(headers) - len(self.columns)
+        return ["left"] * described + ["right"] * len(self.columns)
+
+    def _records(self) -> list[dict[str, Any]]:
+        records = []
+        for row in self.rows:
+            described: dict[str, Any] = {"row": row.name, "runs": list(row.runs)}
+            described |= {f"config.{key}": row.config.get(key) for key in self.config_keys}
+            for column, cell in row.cells.items() or [(None, None)]:
+                record = dict(described)
+                for field in dataclasses.fields(Column):
+                    record[field.name] = getattr(column, field.name, None)
+                for field in dataclasses.fields(Cell):
+                    value = getattr(cell, field.name, None)
+                    record[field.name] = list(value) if isinstance(value, tuple) else value
+                record["status"] = "missing" if cell is None else result_rows.status(cell.mean)
+                records.append(record)
+        return records
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """What a comparison reads of one run."""
+
+    name: str
+    id: str
+    seed: int
+    config: dict[str, Any]  # flat, without the seed
+    values: dict[Column, Cell]
+    notes: tuple[str, ...]
+
+
+def compare(
+    paths: Sequence[str | Path],
+    *,
+    rank: str | None = None,
+    select: Literal["last", "best"] = "last",
+    directions: Mapping[str, Direction] | None = None,
+) -> Comparison:
+    """A table of runs: what differs in their configs, and each metric by its newest evaluated step.
+
+    Runs that differ only in `seed` become one row of means and sample standard deviations. Of one step, averaged
+    weights ("ema") count before raw ones; several evaluation seeds of one run are averaged.
+
+    Args:
+        paths: The runs' folders.
+        rank: Sorts the rows by this metric, best first. Where it has several data sets, protocols or sizes, words
+            after its name say which: "psnr_y set5-test@3f2a91".
+        select: "last" for the newest step, "best" for the checkpoint chosen on a validation split.
+        directions: Which values of a metric are better, beside and before `DIRECTIONS`.
+
+    Raises:
+        RunError: A folder is no run, or the rows cannot be ranked as asked.
+        ValueError: No path, or `select` is none of its values.
+    """
+    if not paths:
+        raise ValueError("nothing to compare: name at least one run's folder")
+    if select not in ("last", "best"):
+        raise ValueError(f"select={select!r} must be 'last' or 'best'")
+    better = {**DIRECTIONS, **(directions or {})}
+    folders = list({os.path.realpath(path): Path(path) for path in paths}.values())
+    runs = [_read(path, name, select) for path, name in zip(folders, _names(folders), strict=True)]
+    groups = _groups(runs)
+    columns = tuple(sorted({column for run in runs for column in run.values}))
+    keys = _differing([group[0].config for group in groups])
+    rows = _marked([_row(group, keys, columns) for group in groups], columns, better)
+    if rank is not None:
+        rows = _ranked(rows, columns, rank, better)
+    notes = [*_notes(runs, rows), *_incomparable(columns)]
+    return Comparison(rows=tuple(rows), columns=columns, config_keys=keys, notes=tuple(notes))
+
+
+def _read(path: Path, name: str, select: str) -> _Run:
+    folder = RunFolder.open(path)
+    config, manifest, results = flatten(folder.config()), folder.manifest(), folder.results()
+    seed = config.pop("seed", 0)
+    by_column = collections.defaultdict(list)
+    for row in results:
+        if row["select"] == select:
+            by_column[Column(row["metric"], row["dataset"], row["protocol"], row["n"])].append(row)
+    status = manifest.get("status", "unknown")
+    notes = [] if status == "completed" else [f"{name}: status is {status}"]
+    if not by_column:
+        missing = f"no results with select={select}" if results else "no results"
+        step = " --step=best" if select == "best" else ""
+        notes.append(f"{name}: {missing}; evaluate it: jgr evaluate {path}{step}")
+    counting = {column: _newest(rows) for column, rows in by_column.items()}
+    eval_seeds = max(map(len, counting.values()), default=1)
+    if eval_seeds > 1:
+        notes.append(f"{name}: averaged over {eval_seeds} evaluation seeds")
+    values = {
+        column: Cell(_mean(list(map(result_rows.value, rows))), None, 1, (rows[0]["step"],), (rows[0]["weights"],))
+        for column, rows in counting.items()
+    }
+    return _Run(name, manifest.get("run", name), seed, config, values, tuple(notes))
+
+
+def _newest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of the newest evaluated step, of averaged weights if there are any: one an evaluation seed."""
+    step = max(row["step"] for row in rows)
+    rows = [row for row in rows if row["step"] == step]
+    weights = "ema" if any(row["weights"] == "ema" for row in rows) else "raw"
+    return list({row["eval_seed"]: row for row in rows if row["weights"] == weights}.values())
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The folders' names; whole paths where two are called the same."""
+    names = [folder.resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+
+
+def _groups(runs: Sequence[_Run]) -> list[list[_Run]]:
+    """Runs that differ only in their seed, together. A repeated seed is no new sample: it starts another row."""
+    groups: dict[tuple[str, int], list[_Run]] = {}
+    repeats: collections.Counter[tuple[str, int]] = collections.Counter()
+    for run in runs:
+        config = json.dumps(run.config, sort_keys=True)
+        groups.setdefault((config, repeats[config, run.seed]), []).append(run)
+        repeats[config, run.seed] += 1
+    return list(groups.values())
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    keys = sorted({key for config in configs for key in config})
+    missing = object()
+    return tuple(
+        key
+        for key in keys
+        if any(_differ(config.get(key, missing), configs[0].get(key, missing)) for config in configs)
+    )
+
+
+def _differ(one: Any, other: Any) -> bool:
+    return type(one) is not type(other) or one != other
+
+
+def _row(group: Sequence[_Run], keys: Iterable[str], columns: Iterable[Column]) -> Row:
+    names = [run.name for run in group]
+    config = {key: group[0].config[key] for key in keys if key in group[0].config}
+    cells = {}
+    for column in columns:
+        found = [run.values[column] for run in group if column in run.values]
+        if found:
+            values = [cell.mean for cell in found]
+            steps = tuple(sorted({step for cell in found for step in cell.steps}))
+            weights = tuple(sorted({name for cell in found for name in cell.weights}))
+            cells[column] = Cell(_mean(values), _std(values), len(values), steps, weights)
+    return Row(_braced(names), tuple(run.id for run in group), tuple(run.seed for run in group), config, cells)
+
+
+def _braced(names: Sequence[str]) -> str:
+    """The names as a shell would expand them: `a-s{0,1}`."""
+    if len(names) == 1:
+        return names[0]
+    alike = itertools.takewhile(lambda characters: len(set(characters)) == 1, zip(*names, strict=False))
+    prefix = "".join(characters[0] for characters in alike)
+    return f"{prefix}{{{','.join(name.removeprefix(prefix) for name in names)}}}"
+
+
+def _mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values) if all(map(math.isfinite, values)) else sum(values) / len(values)
+
+
+def _std(values: Sequence[float]) -> float | None:
+    if len(values) == 1:
+        return None
+    return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+
+
+def _marked(rows: Sequence[Row], columns: Iterable[Column], directions: Mapping[str, Direction]) -> list[Row]:
+    """The rows with the best of each column marked, where the direction is known and there is a choice."""
+    best = {}
+    for column in columns:
+        direction = _direction(column.metric, directions)
+        means = [row.cells[column].mean for row in rows if column in row.cells]
+        means = [mean for mean in means if not math.isnan(mean)]
+        if direction and len(means) > 1:
+            best[column] = min(means) if direction == "lower" else max(means)
+    return [
+        dataclasses.replace(
+            row,
+            cells={
+                column: dataclasses.replace(cell, best=cell.mean == best.get(column))
+                for column, cell in row.cells.items()
+            },
+        )
+        for row in rows
+    ]
+
+
+def _direction(metric: str, directions: Mapping[str, Direction]) -> Direction | None:
+    known = [name for name in directions if metric == name or metric.startswith(f"{name.rstrip('_')}_")]
+    return directions[max(known, key=len)] if known else None
+
+
+def _ranked(
+    rows: Sequence[Row], columns: Sequence[Column], rank: str, directions: Mapping[str, Direction]
+) -> list[Row]:
+    metric, *words = rank.split() or [""]
+    of_metric = [column for column in columns if column.metric == metric]
+    matching = [c for c in of_metric if all(word in (c.dataset, c.protocol, f"n={c.n}") for word in words)]
+    if not matching:
+        known = sorted({column.metric for column in columns} if not of_metric else map(str, of_metric))
+        raise RunError(f"cannot rank by {rank!r}: no run has it; there is {', '.join(known) or 'nothing evaluated'}")
+    if len(matching) > 1:
+        differences = "; ".join(_incomparable(matching, "")) or metric
+        raise RunError(
+            f"cannot rank by {rank!r}, the values are not comparable: {differences}; evaluate all runs alike, or name "
+            f"one: rank={str(matching[0])!r}"
+        )
+    direction = _direction(metric, directions)
+    if direction is None:
+        raise RunError(f"cannot rank by {rank!r}: higher or lower is better? pass directions={{{metric!r}: 'lower'}}")
+    sign = 1 if direction == "lower" else -1
+
+    def position(row: Row) -> tuple[bool, float]:
+        cell = row.cells.get(matching[0])
+        unknown = cell is None or math.isnan(cell.mean)
+        return unknown, 0.0 if cell is None or unknown else sign * cell.mean
+
+    return sorted(rows, key=position)
+
+
+def _notes(runs: Sequence[_Run], rows: Sequence[Row]) -> list[str]:
+    notes = [note for run in runs for note in run.notes]
+    for row in rows:
+        for column, cell in row.cells.items():
+            if cell.seeds < len(row.seeds):
+                notes.append(f"{row.name}: {column} is of {cell.seeds} of {len(row.seeds)} seeds")
+    return notes
+
+
+def _incomparable(columns: Iterable[Column], prefix: str = "not ranked: ") -> list[str]:
+    """For each metric of several columns, in what they differ."""
+    by_metric = collections.defaultdict(list)
+    for column in columns:
+        by_metric[column.metric].append(column)
+    notes = []
+    for metric, same in by_metric.items():
+        for field in ("protocol", "dataset", "n"):
+            values = sorted({getattr(column, field) for column in same})
+            if len(values) > 1:
+                name = "sizes n" if field == "n" else f"{field}s"
+                notes.append(f"{prefix}{metric} has {len(values)} {name}: {', '.join(map(str, values))}")
+    return notes
+
+
+def _heading(column: Column) -> str:
+    return _LINE.join([column.metric, column.dataset, column.protocol, f"n={column.n}"])
+
+
+def _format_cell(cell: Cell | None) -> str:
+    if cell is None:
+        return _MISSING
+    text = format_value(cell.mean, cell.std)
+    return f"{_BEST}{text}{_END}" if cell.best else text
+
+
+def format_value(mean: float, std: float | None = None) -> str:
+    """Four significant digits of the mean, and as many decimals of its standard deviation.
+
+    >>> format_value(123.456, 7.891)
+    '123.5 ± 7.9'
+    >>> format_value(1.23456e-7, 2e-9)
+    '(1.235 ± 0.020)e-07'
+    """
+    if not math.isfinite(mean):
+        return str(mean)
+    mantissa, _, exponent = f"{mean:.3e}".partition("e")
+    power = int(exponent)
+    if mean and not -4 <= power < 6:
+        if std is None:
+            return f"{mantissa}e{exponent}"
+        return f"({mantissa} ± {std / 10.0**power:.3f})e{exponent}"
+    decimals = max(0, 3 - power)
+    return f"{mean:.{decimals}f}" if std is None else f"{mean:.{decimals}f} ± {std:.{decimals}f}"
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _joined(values: Iterable[Any]) -> str:
+    return ", ".join(map(str, sorted(set(values)))) or _MISSING
+
+
+def _replaced(text: str, replacements: Mapping[str, str]) -> str:
+    return "".join(replacements.get(character, character) for character in text)
+
+
+def _csv(records: Sequence[Mapping[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow(
+            {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in record.items()}
+        )
+    return out.getvalue().rstrip("\n")

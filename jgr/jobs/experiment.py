@@ -1,0 +1,175 @@
+"""An experiment: the sections of a config, and the objects they stand for."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from ml_collections import ConfigDict
+
+from jgr.config import Clock, Context, Duration, build, to_plain
+from jgr.data.loader import Data
+from jgr.errors import ConfigError
+from jgr.metrics.metric import DistributionMetric
+from jgr.state import TrainState
+from jgr.tasks.task import Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Average:
+    """Exponential moving average of what a task says is evaluated.
+
+    Args:
+        half_life: After this long the weight of the past is halved; 0 for no average.
+        ramp_up: The half-life is at most this share of the training so far (StyleGAN2-ADA: 0.05).
+    """
+
+    half_life: Duration = 0
+    ramp_up: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.ramp_up <= 0:
+            raise ConfigError(f"ramp_up = {self.ramp_up} must be positive")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Train:
+    """The training.
+
+    Args:
+        num_steps: Its length.
+        batch_size: Records in a batch, over all devices.
+        log_every: A line of `metrics.jsonl`, with the values of that very step.
+        checkpoint_every: A checkpoint; there is always one at the end.
+        sample_every: A picture of the same latents.
+        num_samples: Images in that picture.
+        keep_checkpoints: How many of the newest checkpoints are kept, besides the best.
+        keep_every: Checkpoints at multiples of this are kept for good; 0 for none.
+        average: Exponential moving average.
+    """
+
+    num_steps: Duration
+    batch_size: int
+    log_every: Duration = 100
+    checkpoint_every: Duration = 1000
+    sample_every: Duration = 1000
+    num_samples: int = 64
+    keep_checkpoints: int = 2
+    keep_every: Duration = 0
+    average: Average = dataclasses.field(default_factory=Average)
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "batch_size", "log_every", "checkpoint_every", "num_samples", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")
+        if self.sample_every < 0:
+            raise ConfigError(f"sample_every = {self.sample_every} must not be negative (0: no pictures)")
+        if self.keep_every % self.checkpoint_every:
+            raise ConfigError(
+                f"keep_every = {self.keep_every} must be a multiple of checkpoint_every = {self.checkpoint_every}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How checkpoints are scored.
+
+    Args:
+        data: The real images to compare with; the training data when None.
+        num_samples: Images to generate.
+        batch_size: Images at a time; it does not change the numbers beyond rounding.
+        weights: "ema" for the average where there is one, "raw" for the trained weights.
+        metrics: Metrics by a name of your choice.
+    """
+
+    data: Data | None = None
+    num_samples: int = 1000
+    batch_size: int = 250
+    weights: Literal["ema", "raw"] = "ema"
+    metrics: dict[str, DistributionMetric] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("num_samples", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """A whole config.
+
+    Args:
+        seed: Decides initial weights, order of the records, augmentation and latents.
+        data: What is trained on.
+        task: What is learned.
+        train: The training.
+        evaluation: What `jgr evaluate` measures.
+        validation: A cheap evaluation before every checkpoint, whose first metric decides which is the best; never on
+            a test set. None: no checkpoint is the best.
+    """
+
+    seed: int = 0
+    data: Data
+    task: Task
+    train: Train
+    evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
+    validation: Evaluation | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed = {self.seed} must be between 0 and 2**32 - 1")
+        if self.validation is not None and not self.validation.metrics:
+            raise ConfigError("validation.metrics is empty: name the metric that decides, or set validation to None")
+
+    @property
+    def images_per_step(self) -> int:
+        """Records a step consumes."""
+        return self.train.batch_size * self.task.batches_per_step
+
+    def init(self, key: Any, batch: Mapping[str, Any]) -> TrainState:
+        """The task's initial state, with the average where the config asks for one."""
+        from jgr.state import with_average
+
+        state = self.task.init(key, batch)
+        return with_average(state, self.task.averaged_networks) if self.train.average.half_life else state
+
+
+def open_experiment(config: ConfigDict | Mapping[str, Any], trust: bool = True) -> Experiment:
+    """Builds the objects of a resolved config; data sets are opened, nothing is computed.
+
+    Args:
+        config: What `jgr.config.resolve` returns.
+        trust: Whether it may name classes outside jgr, optax and flax.
+
+    Raises:
+        ConfigError: If a class refuses its values.
+        DataError: If the data is not there.
+    """
+    plain = to_plain(config)
+    data = build(plain["data"], Data, "config.data", Context(trust=trust))
+    batch_size = plain["train"]["batch_size"]
+    if batch_size < 1:
+        raise ConfigError(f"config.train.batch_size = {batch_size} must be at least 1")
+    # Durations are counted in steps, a step may consume several batches, and only the task knows how many.
+    clock = _clock(plain, batch_size, data)
+    task = build(plain["task"], Task, "config.task", Context(trust=trust, clock=clock))
+    clock = _clock(plain, batch_size * task.batches_per_step, data)
+    context = Context(trust=trust, clock=clock)
+    built = {
+        "data": data,
+        "task": build(plain["task"], Task, "config.task", context),
+        "train": build(plain["train"], Train, "config.train", context),
+        "evaluation": build(plain["evaluation"], Evaluation, "config.evaluation", context),
+        "validation": build(plain["validation"], Evaluation, "config.validation", context)
+        if plain["validation"] is not None
+        else None,
+    }
+    try:
+        return Experiment(seed=plain["seed"], **built)
+    except ConfigError as error:
+        raise ConfigError(f"config.{error}") from error
+
+
+def _clock(plain: dict[str, Any], images_per_step: int, data: Data) -> Clock:
+    untimed = Clock(images_per_step, lambda: len(data.source))
+    num_steps = untimed.steps(plain["train"]["num_steps"], "config.train.num_steps")
+    return dataclasses.replace(untimed, num_steps=num_steps)

@@ -1,0 +1,138 @@
+"""Opens a run to look at, sample from and score; nothing here changes it."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from ml_collections import ConfigDict
+
+from jgr.checkpoint import Checkpointer
+from jgr.config import resolve
+from jgr.errors import CheckpointError
+from jgr.jobs.experiment import Experiment, open_experiment
+from jgr.jobs.sampling import for_sampling, make_sample, sample_keys
+from jgr.jobs.step import abstract_state, make_loader
+from jgr.run.folder import RunFolder
+from jgr.state import TrainState, averaged
+from jgr.tasks.task import Sampler
+
+Weights = Literal["ema", "raw"]
+
+
+class Run:
+    """A run: its config, its numbers, its checkpoints, and what its task can do with them.
+
+    Args:
+        workdir: The run's folder.
+        trust: Whether its config may name classes outside jgr, optax and flax: such code is run.
+
+    Raises:
+        RunError: If the folder is no run's.
+        ConfigError: If its config does not resolve, or names code that is not trusted.
+    """
+
+    def __init__(self, workdir: str | Path, trust: bool = False) -> None:
+        self.folder = RunFolder.open(workdir)
+        self.config: ConfigDict = resolve(self.folder.config(), Experiment, trust=trust)
+        self.experiment: Experiment = open_experiment(self.config, trust=trust)
+
+    @property
+    def state(self) -> TrainState:
+        """The newest checkpoint's state."""
+        return self.restore("latest")
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, in order."""
+        return self._checkpoints.steps()
+
+    def find_step(self, step: int | str) -> int:
+        """The step that "latest", "best" or a number means.
+
+        Raises:
+            CheckpointError: If there is no such checkpoint.
+        """
+        steps = self.steps()
+        if not steps:
+            raise CheckpointError(f"{self.folder.path} has no checkpoint yet")
+        if step == "latest":
+            return steps[-1]
+        if step == "best":
+            best = self._checkpoints.best_step()
+            if best is None:
+                raise CheckpointError(
+                    f"{self.folder.path} has no best checkpoint: its config has no validation that "
+                    "decides. Name latest or a number"
+                )
+            return best
+        if not str(step).isdigit():
+            raise CheckpointError(f"step {step!r} must be latest, best or a number")
+        if int(step) not in steps:
+            raise CheckpointError(
+                f"{self.folder.path} has no checkpoint of step {step}; it has {', '.join(map(str, steps))}"
+            )
+        return int(step)
+
+    def restore(self, step: int | str = "latest") -> TrainState:
+        """The state of a checkpoint, checked against what was written.
+
+        Args:
+            step: "latest", "best" or a number.
+
+        Raises:
+            CheckpointError: If there is none, it is damaged, or it does not fit the config.
+        """
+        return self._checkpoints.restore(self.find_step(step), self._abstract)[0]
+
+    def sample(
+        self, num: int, seed: int = 0, step: int | str = "latest", weights: Weights = "ema", batch_size: int = 64
+    ) -> UInt8[np.ndarray, "num height width channels"]:
+        """Generated images; the first k are the same however many are drawn.
+
+        Args:
+            num: How many.
+            seed: Decides the latents.
+            step: "latest", "best" or a number.
+            weights: "ema" for the average where there is one, or "raw".
+            batch_size: Images at a time.
+
+        Raises:
+            CheckpointError: If there is no such checkpoint, or the task generates no images.
+        """
+        task = self.experiment.task
+        if not isinstance(task, Sampler):
+            raise CheckpointError(
+                f"{type(task).__qualname__} of {self.folder.path} generates no images: no method sample"
+            )
+        state = self.restore(step)
+        state = for_sampling(averaged(state) if weights == "ema" else state)
+        draw = make_sample(task)
+        batches = [draw(state, sample_keys(seed, "samples", batch_size, i)) for i in range(0, num, batch_size)]
+        return np.concatenate([np.asarray(batch) for batch in batches])[:num]
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of `metrics.jsonl`."""
+        return self.folder.metrics()
+
+    def results(self) -> list[dict[str, Any]]:
+        """The rows of `results.jsonl`, of equal ones the newest."""
+        return self.folder.results()
+
+    @cached_property
+    def _checkpoints(self) -> Checkpointer:
+        validation = self.experiment.validation
+        deciding = next(iter(validation.metrics.values())) if validation else None
+        best: Literal["min", "max"] | None = None
+        if deciding is not None:
+            best = "max" if deciding.higher_is_better else "min"
+        return Checkpointer(self.folder.checkpoints_path, best=best, read_only=True)
+
+    @cached_property
+    def _abstract(self) -> TrainState:
+        return abstract_state(self.experiment, make_loader(self.experiment))
+
+
+def load(workdir: str | Path, trust: bool = False) -> Run:
+    """Opens a run's folder; see `Run`."""
+    return Run(workdir, trust=trust)

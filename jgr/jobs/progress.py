@@ -1,0 +1,67 @@
+"""Progress of long work: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+from jgr.tasks.update import FINITE
+
+
+class TrainingProgress:
+    """Steps, losses, images/s and time left.
+
+    Args:
+        total: Steps of the whole training.
+        done: Steps done before.
+        images_per_step: Images a step consumes.
+        quiet: Whether to show nothing.
+    """
+
+    def __init__(self, total: int, done: int, images_per_step: int, quiet: bool = False) -> None:
+        self._total, self._images_per_step, self._quiet = total, images_per_step, quiet
+        self._started, self._first = time.perf_counter(), done
+        terminal = not quiet and sys.stderr.isatty()
+        self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True) if terminal else None
+
+    def advance(self) -> None:
+        """One step more."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def log(self, step: int, metrics: Mapping[str, float], images_per_s: float) -> None:
+        """Shows the values of a log step."""
+        shown = {name: f"{value:.4g}" for name, value in metrics.items() if name.endswith("/loss")}
+        if self._bar is not None:
+            self._bar.set_postfix({**shown, "images/s": f"{images_per_s:.0f}"}, refresh=False)
+        elif not self._quiet:
+            left = (time.perf_counter() - self._started) / max(step - self._first, 1) * (self._total - step)
+            losses = "  ".join(f"{name} {value}" for name, value in shown.items())
+            print(f"step {step}/{self._total}  {losses}  {images_per_s:.0f} images/s  {_clock(left)} left", flush=True)
+
+    def say(self, message: str) -> None:
+        """A line beside the bar."""
+        if self._bar is not None:
+            self._bar.write(message)
+        elif not self._quiet:
+            print(message, flush=True)
+
+    def __enter__(self) -> "TrainingProgress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def scalars(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics to log, without the checks for finite values."""
+    return {name: float(value) for name, value in metrics.items() if not name.startswith(FINITE)}

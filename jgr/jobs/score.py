@@ -1,0 +1,105 @@
+"""Scores a state with the metrics of an evaluation: samples, features on the device, statistics on the host."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from jgr.data.loader import Data, evaluation_batches
+from jgr.data.source import fingerprint
+from jgr.errors import ConfigError
+from jgr.jobs.experiment import Evaluation
+from jgr.jobs.sampling import for_sampling, make_sample, sample_keys
+from jgr.state import TrainState, averaged
+from jgr.tasks.task import Sampler, Task
+
+Score = dict[str, Any]
+"""metric, protocol, dataset, value, n: what a result row says of one measurement."""
+
+
+class Scorer:
+    """Scores states of one task; statistics of the real images and compiled functions are made once.
+
+    Args:
+        task: What made the states.
+        evaluation: What to measure.
+        training_data: The real images where the evaluation names none.
+
+    Raises:
+        ConfigError: If a metric needs what the task cannot do.
+    """
+
+    def __init__(self, task: Task, evaluation: Evaluation, training_data: Data) -> None:
+        if evaluation.metrics and not isinstance(task, Sampler):
+            metric = next(iter(evaluation.metrics.values()))
+            raise ConfigError(
+                f"metric {metric.name} needs a task that generates images, and {type(task).__qualname__} has no method "
+                "sample (jgr.tasks.task.Sampler)"
+            )
+        self._evaluation = evaluation
+        self._data = evaluation.data or training_data
+        self._metrics = evaluation.metrics
+        self._reference: dict[str, Any] | None = None
+        self._dataset: str | None = None
+        self._real_features = jax.jit(self._features)
+        sample = make_sample(task)
+        self._sample_features = jax.jit(lambda state, keys: self._features(sample(state, keys)))
+
+    @property
+    def dataset(self) -> str:
+        """Name and fingerprint of the real images: "mnist-test@3f2a91…"."""
+        if self._dataset is None:
+            self._dataset = f"{self._data.source.name}@{fingerprint(self._data.source)}"
+        return self._dataset
+
+    def score(
+        self, state: TrainState, seed: int, weights: str, advance: Callable[[int], Any] = lambda n: None
+    ) -> list[Score]:
+        """One score for each metric.
+
+        Args:
+            state: The state to score; only parameters and model state are read.
+            seed: Decides the latents.
+            weights: "ema" or "raw".
+            advance: Called with the number of images done.
+        """
+        if not self._metrics:
+            return []
+        reference = self._reference or self._gather(self._real_batches(), advance)
+        self._reference = reference
+        if weights == "ema":
+            state = averaged(state)
+        generated = self._gather(self._sample_batches(for_sampling(state), seed), advance)
+        split = self._data.source.name.rpartition("-")[2]
+        return [
+            {
+                "metric": metric.name,
+                "protocol": metric.protocol(generated[name].n, split),
+                "dataset": self.dataset,
+                "value": metric.compute(reference[name], generated[name]),
+                "n": generated[name].n,
+            }
+            for name, metric in self._metrics.items()
+        ]
+
+    def _features(self, images: jax.Array) -> dict[str, jax.Array]:
+        return {name: metric.features(images) for name, metric in self._metrics.items()}
+
+    def _gather(self, batches: Iterator[tuple[Any, np.ndarray]], advance: Callable[[int], Any]) -> dict[str, Any]:
+        states = {name: metric.state() for name, metric in self._metrics.items()}
+        for features, mask in batches:
+            for name, values in jax.device_get(features).items():
+                states[name].update(values, mask)
+            advance(int(mask.sum()))
+        return states
+
+    def _real_batches(self) -> Iterator[tuple[Any, np.ndarray]]:
+        for batch in evaluation_batches(self._data, self._evaluation.batch_size):
+            yield self._real_features(batch["image"]), batch["mask"]
+
+    def _sample_batches(self, state: TrainState, seed: int) -> Iterator[tuple[Any, np.ndarray]]:
+        size, total = self._evaluation.batch_size, self._evaluation.num_samples
+        for start in range(0, total, size):
+            keys = sample_keys(seed, "evaluation", size, start)
+            yield self._sample_features(state, keys), np.arange(start, start + size) < total

@@ -1,0 +1,277 @@
+import csv
+import io
+import json
+import math
+import re
+
+import pytest
+
+from jgr.errors import RunError
+from jgr.jobs.compare import compare, format_value
+from jgr.run.folder import RunFolder
+from jgr.run.rows import result_row
+
+DIGITS = "digits-train@1234"
+
+
+def row(value, **fields):
+    defaults = {
+        "run": "id",
+        "config": "configs/a.py",
+        "config_hash": "abc",
+        "seed": 0,
+        "eval_seed": 0,
+        "step": 100,
+        "images_seen": 6400,
+        "weights": "ema",
+        "select": "last",
+        "dataset": DIGITS,
+        "metric": "fd_pixels",
+        "protocol": "u8",
+        "std": None,
+        "n": 50,
+        "commit": None,
+        "device": "cpu",
+        "time_s": 1.0,
+    }
+    return result_row(**defaults | fields, value=value)
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    def make(name, *results, status="completed", seed=0, **config):
+        config = {"seed": seed, "optimizer": {"lr": 1e-3, "betas": [0.5, 0.999]}, **config}
+        folder = RunFolder.create(tmp_path / name, config, {"run": f"id-{name}", "status": status})
+        for result in results:
+            folder.append_result(result)
+        return folder.path
+
+    return make
+
+
+def test_runs_that_differ_in_seed_only_are_folded(make_run):
+    values = [3.0, 5.0, 10.0]
+    paths = [make_run(f"gan-s{seed}", row(value), seed=seed) for seed, value in enumerate(values)]
+    [folded] = compare(paths).rows
+    [cell] = folded.cells.values()
+    assert folded.name == "gan-s{0,1,2}"
+    assert folded.seeds == (0, 1, 2)
+    assert (cell.mean, cell.seeds, cell.best) == (6.0, 3, False)
+    assert cell.std == pytest.approx(math.sqrt((9 + 1 + 16) / 2))  # ddof 1
+    [text] = [line for line in compare(paths).format("md").splitlines() if "gan" in line]
+    assert [entry.strip() for entry in text.strip("|").split("|")] == ["gan-s{0,1,2}", "3", "6.000 ± 3.606"]
+
+
+def test_a_repeated_seed_is_not_a_second_sample(make_run):
+    paths = [make_run("a", row(1.0), seed=0), make_run("b", row(3.0), seed=1), make_run("again", row(1.0), seed=0)]
+    folded, again = compare(paths).rows
+    assert (folded.name, folded.seeds) == ("{a,b}", (0, 1))
+    assert (again.name, [cell.std for cell in again.cells.values()]) == ("again", [None])
+
+
+def test_the_same_folder_named_twice_counts_once(make_run):
+    path = make_run("a", row(1.0))
+    assert [found.name for found in compare([path, f"{path}/"]).rows] == ["a"]
+
+
+def test_only_differing_config_keys_are_columns(make_run):
+    wide = {"task": {"cls": "jgr.GAN", "width": 64}, "optimizer": {"lr": 2e-4, "betas": [0.5, 0.999]}}
+    narrow = {"task": {"cls": "jgr.GAN", "width": 32, "depth": None}}
+    comparison = compare([make_run("wide", row(2.0), **wide), make_run("narrow", row(1.0), seed=7, **narrow)])
+    assert comparison.config_keys == ("optimizer.lr", "task.depth", "task.width")
+    lines = comparison.format("md").splitlines()
+    cells = [[entry.strip() for entry in line.strip("|").split("|")] for line in (lines[0], lines[2], lines[3])]
+    assert cells == [
+        ["run", "optimizer.lr", "task.depth", "task.width", "seed", f"fd_pixels<br>{DIGITS}<br>u8<br>n=50"],
+        ["wide", "0.0002", "–", "64", "0", "2.000"],
+        ["narrow", "0.001", "None", "32", "7", "**1.000**"],
+    ]
+
+
+def test_runs_called_alike_are_told_apart_by_path(make_run):
+    paths = [make_run("one/run", row(1.0), x=1), make_run("two/run", row(1.0), x=2)]
+    assert [found.name for found in compare(paths).rows] == [str(path) for path in paths]
+
+
+def test_newest_step_and_averaged_weights_count(make_run):
+    path = make_run(
+        "a",
+        row(9.0, step=100),
+        row(1.0, step=300, select="best"),
+        row(5.0, step=200, weights="raw"),
+        row(4.0, step=200),
+        row(3.0, step=200),  # measured again: replaces the row above
+    )
+    [cell] = compare([path]).rows[0].cells.values()
+    assert (cell.mean, cell.steps, cell.weights) == (3.0, (200,), ("ema",))
+    [cell] = compare([path], select="best").rows[0].cells.values()
+    assert (cell.mean, cell.steps) == (1.0, (300,))
+
+
+def test_steps_and_weights_are_shown_where_they_differ(make_run):
+    same = compare([make_run("a", row(1.0), x=1), make_run("b", row(2.0), x=2)])
+    assert "step" not in same.format()
+    other = compare([make_run("c", row(1.0), x=1), make_run("d", row(2.0, step=500, weights="raw"), x=2)])
+    assert re.search(r"c +1 +100 +ema +\* 1\.000\n", other.format())
+    assert re.search(r"d +2 +500 +raw +2\.000\n", other.format())
+
+
+def test_evaluation_seeds_of_a_run_are_averaged_and_noted(make_run):
+    comparison = compare([make_run("a", row(1.0, eval_seed=0), row(2.0, eval_seed=1))])
+    [cell] = comparison.rows[0].cells.values()
+    assert (cell.mean, cell.std, cell.seeds) == (1.5, None, 1)
+    assert comparison.notes == ("a: averaged over 2 evaluation seeds",)
+
+
+@pytest.mark.parametrize(
+    ("metric", "best"),
+    [
+        ("fd_pixels", "low"),
+        ("psnr", "high"),
+        ("ms_ssim", "high"),
+        ("bits_per_dim", "low"),
+        ("fdx", None),
+        ("odd", None),
+    ],
+)
+def test_best_is_marked_where_the_direction_is_known(make_run, metric, best):
+    paths = [make_run("low", row(1.0, metric=metric), x=1), make_run("high", row(2.0, metric=metric), x=2)]
+    rows = compare(paths).rows
+    assert [found.name for found in rows for cell in found.cells.values() if cell.best] == ([best] if best else [])
+
+
+def test_directions_may_be_given(make_run):
+    paths = [make_run("low", row(1.0, metric="odd"), x=1), make_run("high", row(2.0, metric="odd"), x=2)]
+    with pytest.raises(RunError, match="higher or lower is better"):
+        compare(paths, rank="odd")
+    ranked = compare(paths, rank="odd", directions={"odd": "higher"})
+    assert [found.name for found in ranked.rows] == ["high", "low"]
+
+
+def test_values_of_two_protocols_are_not_ranked(make_run):
+    paths = [make_run("a", row(1.0, protocol="u8"), x=1), make_run("b", row(2.0, protocol="float"), x=2)]
+    comparison = compare(paths)
+    assert not any(cell.best for found in comparison.rows for cell in found.cells.values())
+    assert comparison.notes == ("not ranked: fd_pixels has 2 protocols: float, u8",)
+    with pytest.raises(RunError, match="fd_pixels has 2 protocols: float, u8"):
+        compare(paths, rank="fd_pixels")
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "said"),
+    [("n", (9, 50), "2 sizes n: 9, 50"), ("dataset", ("a@1", "b@1"), "2 datasets: a@1, b@1")],
+)
+def test_other_sizes_and_data_sets_are_not_ranked(make_run, field, values, said):
+    paths = [make_run(f"r{i}", row(float(i), **{field: value}), x=i) for i, value in enumerate(values)]
+    with pytest.raises(RunError, match=f"fd_pixels has {said}"):
+        compare(paths, rank="fd_pixels")
+
+
+def test_rank_sorts_best_first_and_the_unmeasured_last(make_run):
+    nan, none = make_run("nan", row(math.nan), x=1), make_run("none", x=2)
+    finite = [make_run(f"v{value:g}", row(value), x=value) for value in (3.0, 1.0)]
+    paths = [nan, none, make_run("inf", row(math.inf), x=9), *finite]
+    assert [found.name for found in compare(paths, rank="fd_pixels").rows] == ["v1", "v3", "inf", "nan", "none"]
+
+
+def test_rank_within_one_of_several_columns(make_run):
+    runs = [
+        make_run(f"r{i}", row(a, metric="psnr", dataset="set5"), row(b, metric="psnr", dataset="bsd68"), x=i)
+        for i, (a, b) in enumerate([(30.0, 29.0), (31.0, 28.0)])
+    ]
+    assert [found.name for found in compare(runs, rank="psnr set5").rows] == ["r1", "r0"]
+    assert [found.name for found in compare(runs, rank="psnr bsd68").rows] == ["r0", "r1"]
+    with pytest.raises(RunError, match="no run has it; there is psnr bsd68 u8 n=50, psnr set5 u8 n=50"):
+        compare(runs, rank="psnr urban100")
+    with pytest.raises(RunError, match=r"no run has it; there is psnr$"):
+        compare(runs, rank="ssim")
+
+
+def test_notes_say_what_is_missing(make_run):
+    unfinished = make_run("a", row(1.0), row(1.0, metric="kid"), status="preempted", seed=0)
+    other_seed = make_run("b", row(2.0), seed=1)
+    unscored = make_run("c", x=1)
+    comparison = compare([unfinished, other_seed, unscored])
+    assert comparison.notes == (
+        "a: status is preempted",
+        f"c: no results; evaluate it: jgr evaluate {unscored}",
+        f"{{a,b}}: kid {DIGITS} u8 n=50 is of 1 of 2 seeds",
+    )
+    assert comparison.format().count("–") == 3  # x of the first row, both metrics of the last
+    assert compare([unfinished], select="best").notes[-1] == (
+        f"a: no results with select=best; evaluate it: jgr evaluate {unfinished} --step=best"
+    )
+
+
+def test_latex_is_escaped_and_framed_by_booktabs(make_run):
+    paths = [make_run(f"my_run-{s}", row(v, protocol="u8_5%"), seed=s, x="50%_a&b") for s, v in enumerate((1.0, 2.0))]
+    text = compare([*paths, make_run("later", row(3.0, protocol="u8_5%"), x="{c}", status="failed")]).format("tex")
+    begin, top, header, middle, first, second, bottom, end, note = text.splitlines()
+    assert [begin, top, middle, bottom, end] == [
+        r"\begin{tabular}{lllr}", r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}",
+    ]  # fmt: skip
+    cells = [[cell.strip() for cell in line.removesuffix(r"\\").split(" & ")] for line in (header, first, second)]
+    assert cells == [
+        ["run", "x", "seeds", rf"\shortstack{{fd\_pixels \\ {DIGITS} \\ u8\_5\% \\ n=50}}"],
+        [r"my\_run-\{0,1\}", r"50\%\_a\&b", "2", r"\textbf{1.500 $\pm$ 0.707}"],
+        ["later", r"\{c\}", "1", "3.000"],
+    ]
+    assert note == r"\par{\footnotesize later: status is failed\par}"
+
+
+def test_markdown_cells_cannot_break_the_table(make_run):
+    text = compare([make_run("a", row(1.0), x="p|q*"), make_run("b", row(1.0), x="r")]).format("md")
+    assert r"p\|q\*" in text
+    assert text.count("**1.000**") == 2  # equal values are equally good
+
+
+def test_csv_and_json_are_tidy_and_exact(make_run):
+    third = 1 / 3
+    paths = [
+        make_run("a-0", row(third), seed=0),
+        make_run("a-1", row(1.0), seed=1),
+        make_run("b", row(math.inf), x=[1, 2]),
+    ]
+    comparison = compare([*paths, make_run("c", x=None)])
+    a, b, c = json.loads(comparison.format("json"), parse_constant=pytest.fail)["records"]
+    assert a["runs"] == ["id-a-0", "id-a-1"]
+    assert (a["mean"], a["std"], a["seeds"], a["best"]) == (2 / 3, pytest.approx(third * 2**0.5, rel=1e-15), 2, True)
+    assert (a["metric"], a["dataset"], a["protocol"], a["n"]) == ("fd_pixels", DIGITS, "u8", 50)
+    assert (b["mean"], b["status"], b["config.x"]) == (None, "inf", [1, 2])
+    assert (c["metric"], c["mean"], c["status"]) == (None, None, "missing")
+    records = list(csv.DictReader(io.StringIO(comparison.format("csv"))))
+    assert [float(record["mean"] or "nan") for record in records[:2]] == [2 / 3, math.inf]
+    assert [record["row"] for record in records] == ["a-{0,1}", "b", "c"]
+    assert records[0]["runs"] == "id-a-0 id-a-1"
+    assert list(records[0]) == list(a)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "text"),
+    [
+        (29.2149, None, "29.21"),
+        (29.2149, 0.126, "29.21 ± 0.13"),
+        (12345.6, 1.4, "12346 ± 1"),
+        (9.99996, None, "10.00"),
+        (0.0, 0.01, "0.000 ± 0.010"),
+        (-0.012346, None, "-0.01235"),
+        (1.23456e-7, 2e-9, "(1.235 ± 0.020)e-07"),
+        (2.5e8, None, "2.500e+08"),
+        (math.inf, None, "inf"),
+        (math.nan, math.nan, "nan"),
+    ],
+)
+def test_values_have_four_digits_and_std_as_many_decimals(mean, std, text):
+    assert format_value(mean, std) == text
+
+
+def test_bad_arguments(make_run, tmp_path):
+    with pytest.raises(ValueError, match="at least one run"):
+        compare([])
+    with pytest.raises(RunError, match="not a run's folder"):
+        compare([tmp_path / "absent"])
+
+
+@pytest.mark.parametrize("form", ["md", "csv", "tex", "json", "text"])
+def test_no_format_ends_in_a_line_end(make_run, form):
+    assert not compare([make_run("a", row(1.0))]).format(form).endswith("\n")

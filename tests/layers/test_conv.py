@@ -1,0 +1,164 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax import lax
+
+from jgr.errors import ConfigError
+from jgr.layers import Conv, ConvTranspose, conv_transpose
+from jgr.layers.conv import _enlarge_by_dilation, conv
+
+# kernel, strides, sides: DCGAN, odd, kernel equal to, below and well above the stride, no stride, axes that differ
+GEOMETRIES = [
+    ((4, 4), (2, 2), (7, 7)),
+    ((3, 3), (2, 2), (4, 5)),
+    ((5, 5), (2, 2), (5, 4)),
+    ((2, 2), (2, 2), (3, 3)),
+    ((2, 2), (3, 3), (3, 4)),
+    ((7, 7), (2, 2), (4, 4)),
+    ((3, 3), (1, 1), (5, 5)),
+    ((1, 4), (2, 3), (5, 3)),
+]
+
+
+def lax_conv(images, kernel, strides, padding):
+    return lax.conv_general_dilated(images, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def arrays(sides, kernel_size, channels=3, features=2):
+    keys = jax.random.split(jax.random.key(0))
+    return jax.random.normal(keys[0], (2, *sides, channels)), jax.random.normal(
+        keys[1], (*kernel_size, channels, features)
+    )
+
+
+def assert_close(tree, expected, tolerance=1e-5):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max()), tree, expected
+    )
+
+
+@pytest.mark.parametrize(("ours", "reference"), [(conv, lax_conv), (conv_transpose, lax.conv_transpose)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("kernel_size", "strides", "sides"), GEOMETRIES)
+def test_value_and_gradients_equal_those_of_lax(ours, reference, padding, kernel_size, strides, sides):
+    if padding == "VALID" and ours is conv:
+        sides = tuple(max(side, k) for side, k in zip(sides, kernel_size, strict=True))
+    images, kernel = arrays(sides, kernel_size)
+
+    def value_and_gradients(function):
+        def loss(images, kernel):
+            result = function(images, kernel, strides, padding)
+            return jnp.sum(jnp.sin(result)), result  # a loss whose derivative depends on the result
+
+        return jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(images, kernel)
+
+    assert_close(value_and_gradients(ours), value_and_gradients(reference))
+
+
+@pytest.mark.parametrize(("ours", "reference"), [(conv, lax_conv), (conv_transpose, lax.conv_transpose)])
+@pytest.mark.parametrize(("kernel_size", "strides", "padding"), [((4, 4), (2, 2), "SAME"), ((2, 2), (3, 3), "VALID")])
+def test_gradient_of_a_gradient_penalty_equals_that_of_lax(ours, reference, kernel_size, strides, padding):
+    images, kernel = arrays((5, 4), kernel_size)
+
+    def gradients(function):
+        def loss(images, kernel):
+            return jnp.sum(jnp.sin(function(images, kernel, strides, padding)))
+
+        def penalty(images, kernel):
+            return sum(jnp.sum(gradient**2) for gradient in jax.grad(loss, argnums=(0, 1))(images, kernel))
+
+        return jax.jit(jax.grad(penalty, argnums=(0, 1)))(images, kernel)
+
+    assert_close(gradients(ours), gradients(reference), tolerance=1e-4)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize(("kernel_size", "strides", "sides"), GEOMETRIES)
+def test_accelerators_form_equals_the_cpus(monkeypatch, padding, kernel_size, strides, sides):
+    images, kernel = arrays(sides, kernel_size)
+    expected = conv_transpose(images, kernel, strides, padding)
+    monkeypatch.setattr("jgr.layers.conv._enlarge_by_phases", _enlarge_by_dilation)
+    assert_close(conv_transpose(images, kernel, strides, padding), expected)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+def test_transposed_kernel_makes_it_the_adjoint_of_conv(padding):
+    large, kernel = arrays((8, 6), (4, 4))
+    small = conv(large, kernel, (2, 2), padding)
+    weights = jax.random.normal(jax.random.key(1), small.shape)
+    adjoint = conv_transpose(weights, kernel[::-1, ::-1].swapaxes(2, 3), (2, 2), padding)
+    np.testing.assert_allclose(jnp.vdot(adjoint, large), jnp.vdot(weights, small), rtol=1e-5)
+
+
+def test_same_with_kernel_4_and_stride_2_is_pytorchs_padding_1():
+    # ConvTranspose2d: pixel i adds its weighted kernel at 2 i - 1, and what falls outside is cropped.
+    images, kernel = arrays((3, 2), (4, 4))
+    weight = np.asarray(kernel).transpose(2, 3, 0, 1)[:, :, ::-1, ::-1]  # [in, out, height, width]
+    expected = np.zeros((2, 2 * 3 + 2, 2 * 2 + 2, 2), np.float32)
+    for row in range(3):
+        for column in range(2):
+            stamp = np.einsum("bi,iohw->bhwo", images[:, row, column], weight)
+            expected[:, 2 * row : 2 * row + 4, 2 * column : 2 * column + 4] += stamp
+    np.testing.assert_allclose(conv_transpose(images, kernel, (2, 2)), expected[:, 1:-1, 1:-1], atol=1e-5)
+
+
+def test_vmap_over_kernels_and_images():
+    images, kernel = arrays((3, 3), (4, 4))
+    kernels = jnp.stack([kernel, 2 * kernel, -kernel])
+    expected = conv_transpose(images, kernel, (2, 2))
+    each_kernel = jax.vmap(lambda k: conv_transpose(images, k, (2, 2)))(kernels)
+    np.testing.assert_allclose(each_kernel, jnp.stack([expected, 2 * expected, -expected]), atol=1e-5)
+    each_image = jax.vmap(
+        jax.grad(lambda k, image: jnp.sum(conv_transpose(image[None], k, (2, 2)) ** 2)), in_axes=(None, 0)
+    )
+    together = jax.grad(lambda k: jnp.sum(conv_transpose(images, k, (2, 2)) ** 2))(kernel)
+    assert_close(each_image(kernel, images).sum(0), together)
+
+
+def test_sharded_batch_gives_the_same_gradients():
+    images, kernel = arrays((4, 4), (4, 4))
+    images = jnp.concatenate([images, images + 1])
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    split = jax.device_put(images, jax.NamedSharding(mesh, jax.P("data")))
+    gradients = jax.jit(jax.grad(lambda x, k: jnp.sum(conv_transpose(x, k, (2, 2)) ** 2), argnums=(0, 1)))
+    sharded = gradients(split, jax.device_put(kernel, jax.NamedSharding(mesh, jax.P())))
+    assert_close(jax.device_get(sharded), jax.device_get(gradients(images, kernel)))
+
+
+@pytest.mark.parametrize(("layer", "reference"), [(Conv, nn.Conv), (ConvTranspose, nn.ConvTranspose)])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_layer_takes_the_parameters_of_flaxs(layer, reference, use_bias):
+    images, _ = arrays((6, 5), (4, 4))
+    layer = layer(4, (4, 4), (2, 2), use_bias=use_bias, bias_init=nn.initializers.normal(1.0))
+    reference = reference(4, (4, 4), (2, 2), use_bias=use_bias)
+    result, variables = layer.init_with_output(jax.random.key(0), images)
+    assert set(variables["params"]) == ({"kernel", "bias"} if use_bias else {"kernel"})
+    np.testing.assert_allclose(result, reference.apply(variables, images), atol=1e-5)
+
+
+def test_layer_computes_in_bfloat16_with_float32_parameters():
+    images, _ = arrays((4, 4), (4, 4))
+    layer = ConvTranspose(4, (4, 4), (2, 2), dtype=jnp.bfloat16)
+    result, variables = layer.init_with_output(jax.random.key(0), images)
+    gradient = jax.grad(lambda p: jnp.sum(layer.apply({"params": p}, images).astype(jnp.float32) ** 2))(
+        variables["params"]
+    )
+    exact = ConvTranspose(4, (4, 4), (2, 2)).apply(variables, images)
+    assert result.dtype == jnp.bfloat16
+    assert {leaf.dtype.name for leaf in jax.tree.leaves((variables, gradient))} == {"float32"}
+    np.testing.assert_allclose(result.astype(jnp.float32), exact, atol=0.02 * float(jnp.abs(exact).max()))  # 8 bits
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"padding": "FULL"}, 'padding = \'FULL\' must be "SAME" or "VALID"'),
+        ({"strides": (2, 0)}, r"strides = \(2, 0\) must be at least 1"),
+        ({"features": 0}, "features = 0 must be at least 1"),
+    ],
+)
+def test_impossible_fields_are_named(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        ConvTranspose(**{"features": 4, "kernel_size": (4, 4)} | fields)
