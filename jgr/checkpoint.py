@@ -1,6 +1,8 @@
 """Checkpoints on Orbax: saved asynchronously, checked when restored, moved aside when damaged."""
 
+import json
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +16,9 @@ from jgr.state import TrainState, checksums, leaves_by_name
 
 SCORE = "score"
 
-# What Orbax and TensorStore raise for a checkpoint that lacks something or does not decode. Nothing else may count as
-# damage: a lack of memory, say, must not move a sound checkpoint aside.
-_UNREADABLE = (OSError, ValueError, KeyError)
+# A lack of memory, of rights or of file handles says nothing about a checkpoint, and must not move a sound one aside.
+_LACKS = (MemoryError, jax.errors.JaxRuntimeError, OSError)
+_MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 class DamagedCheckpointError(CheckpointError):
@@ -48,9 +50,9 @@ class Checkpointer:
         read_only: bool = False,
     ) -> None:
         self.folder = Path(folder).absolute()
-        self._best = best
+        self._best, self._read_only = best, read_only
         if read_only:
-            options = ocp.CheckpointManagerOptions(read_only=True)
+            options = ocp.CheckpointManagerOptions(create=False)  # its own read_only warns each time it opens
         else:
             kept: list[Any] = [policies.LatestN(keep)]
             if keep_every:
@@ -71,8 +73,8 @@ class Checkpointer:
             )
         try:
             self._manager = ocp.CheckpointManager(self.folder, options=options)
-        except OSError as error:
-            raise CheckpointError(f"{self.folder} cannot be used for checkpoints: {error}") from error
+        except (OSError, ValueError) as error:
+            raise self._listing_error(error) from error
 
     def save(self, step: int, state: TrainState, position: int, score: float | None = None, **about: Any) -> None:
         """Starts writing a checkpoint; the state may be donated as soon as this returns.
@@ -87,10 +89,12 @@ class Checkpointer:
         Raises:
             CheckpointError: If this one was refused, or an earlier one could not be written.
         """
+        if self._read_only:
+            raise CheckpointError(f"{self.folder} was opened for reading: no checkpoint of step {step} can be saved")
         meta = {"arrays": _array_specs(state, checksums(state)), "time": time.time(), SCORE: score, **about}
         arguments = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
-            data=ocp.args.JsonSave({"position": position}),
+            data=ocp.args.JsonSave({"position": position, "crc32": _seal(meta, position)}),
             meta=ocp.args.JsonSave(meta),
         )
         try:
@@ -100,8 +104,8 @@ class Checkpointer:
             raise self._write_error(step, error) from error
         if not saved:
             raise CheckpointError(
-                f"the checkpoint of step {step} was refused: {self.folder} holds a later one, "
-                f"{self._manager.latest_step()}"
+                f"the checkpoint of step {step} was refused: {self.folder} holds one of step "
+                f"{self._manager.latest_step()}, and only a later one can follow"
             )
 
     def restore(self, step: int, abstract: TrainState) -> tuple[TrainState, dict[str, Any]]:
@@ -115,15 +119,8 @@ class Checkpointer:
             CheckpointError: If the checkpoint is of another architecture.
             DamagedCheckpointError: If it cannot be read, or its bytes are not those written.
         """
-        place = self.folder / str(step)
-        try:
-            stored = self._manager.restore(
-                step, args=ocp.args.Composite(data=ocp.args.JsonRestore(), meta=ocp.args.JsonRestore())
-            )
-            meta = {**stored.meta, **stored.data}
-            specs = meta.pop("arrays")
-        except _UNREADABLE as error:
-            raise DamagedCheckpointError(f"checkpoint {place} cannot be read: {_first_line(error)}") from error
+        place, meta = self.folder / str(step), self._stored(step)
+        specs = meta.pop("arrays")
         _check_architecture(specs, _array_specs(abstract), place)
         device = jax.devices()[0]
         wanted = jax.tree.map(
@@ -132,8 +129,8 @@ class Checkpointer:
         )
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted)))
-        except _UNREADABLE as error:
-            raise DamagedCheckpointError(f"checkpoint {place} cannot be read: {_first_line(error)}") from error
+        except Exception as error:  # whatever storage raises, see `_reading_error`
+            raise _reading_error(place, error) from error
         for name, checksum in checksums(restored.state).items():
             if checksum != specs[name]["crc32"]:
                 raise DamagedCheckpointError(f"checkpoint {place} is damaged: {name} is not what was written")
@@ -141,16 +138,19 @@ class Checkpointer:
 
     def steps(self) -> list[int]:
         """Steps that have a checkpoint now, in order."""
-        self._manager.reload()
+        try:
+            self._manager.reload()
+        except (OSError, ValueError) as error:
+            raise self._listing_error(error) from error
         return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:
         """The step with the best score, the later of equal ones; None where none was scored."""
         scores = {}
         for step in self.steps():
-            stored = self._manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-            if stored.meta.get(SCORE) is not None:
-                scores[step] = stored.meta[SCORE] * (-1 if self._best == "min" else 1)
+            score = self._stored(step)[SCORE]
+            if score is not None:
+                scores[step] = score * (-1 if self._best == "min" else 1)
         return max(scores, key=lambda step: (scores[step], step)) if scores else None
 
     def wait(self) -> None:
@@ -181,6 +181,23 @@ class Checkpointer:
             if kind is None:  # an earlier error is the one to report
                 raise
 
+    def _stored(self, step: int) -> dict[str, Any]:
+        """What was stored about a state."""
+        place = self.folder / str(step)
+        try:
+            stored = self._manager.restore(
+                step, args=ocp.args.Composite(data=ocp.args.JsonRestore(), meta=ocp.args.JsonRestore())
+            )
+            meta, position, sealed = stored.meta, stored.data["position"], stored.data["crc32"]
+        except Exception as error:  # whatever storage raises, see `_reading_error`
+            raise _reading_error(place, error) from error
+        if _seal(meta, position) != sealed:
+            raise DamagedCheckpointError(f"checkpoint {place} is damaged: what it says of itself is not what was written")
+        return {**meta, "position": position}
+
+    def _listing_error(self, error: Exception) -> CheckpointError:
+        return CheckpointError(f"{self.folder} cannot be used for checkpoints: {_first_line(error)}")
+
     def _write_error(self, step: int | None, error: Exception) -> CheckpointError:
         which = "the last checkpoint" if step is None else f"the checkpoint of step {step} (or the one before it)"
         return CheckpointError(
@@ -205,25 +222,60 @@ def restore_newest(
     if not folder.is_dir():
         return None
     steps = sorted((int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()), reverse=True)
+    for step in steps:  # Orbax reads the scores of all steps whenever it opens a folder
+        try:
+            _check_score(folder / str(step))
+        except DamagedCheckpointError as error:
+            _move_aside(folder / str(step), error, report)
     for step in steps:
+        if not (folder / str(step)).is_dir():
+            continue
         reader = Checkpointer(folder, read_only=True)
         try:
             return reader.restore(step, abstract)
         except DamagedCheckpointError as error:
-            aside = folder.parent / "damaged" / f"{step}-{time.strftime('%Y%m%dT%H%M%S')}"
-            try:
-                aside.parent.mkdir(exist_ok=True)
-                (folder / str(step)).rename(aside)
-            except OSError as failure:
-                raise CheckpointError(f"{error}; it could not be moved to {aside}: {failure}") from failure
-            report(f"{error}. Moved to {aside}; going on from an earlier one.")
+            _move_aside(folder / str(step), error, report)
         finally:
             reader.close()
     return None
 
 
+def _check_score(place: Path) -> None:
+    try:
+        json.loads((place / "metrics" / "metrics").read_bytes())
+    except _MISSING:
+        return  # it was not scored
+    except ValueError as error:
+        raise _reading_error(place, error) from error
+
+
+def _move_aside(place: Path, error: DamagedCheckpointError, report: Callable[[str], None]) -> None:
+    aside = place.parent.parent / "damaged" / f"{place.name}-{time.strftime('%Y%m%dT%H%M%S')}"
+    try:
+        aside.parent.mkdir(exist_ok=True)
+        place.rename(aside)
+    except OSError as failure:
+        raise CheckpointError(f"{error}; it could not be moved to {aside}: {failure}") from failure
+    report(f"{error}. Moved to {aside}; going on without it")
+
+
+def _reading_error(place: Path, error: Exception) -> CheckpointError:
+    """Orbax and TensorStore raise many kinds of error for a checkpoint that lacks something or does not decode."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, _LACKS) and not isinstance(link, _MISSING):
+            return CheckpointError(f"checkpoint {place} could not be read: {_first_line(link)}. Nothing was changed")
+        link = link.__cause__ or link.__context__
+    return DamagedCheckpointError(f"checkpoint {place} cannot be read: {_first_line(error)}")
+
+
 def _score(metrics: dict[str, float]) -> float:
     return metrics[SCORE]
+
+
+def _seal(meta: dict[str, Any], position: int) -> int:
+    """CRC-32 of what is stored about a state."""
+    return zlib.crc32(json.dumps([meta, position], sort_keys=True).encode())
 
 
 def _array_specs(state: TrainState, crc32: dict[str, int] | None = None) -> dict[str, dict[str, Any]]:

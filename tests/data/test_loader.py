@@ -265,7 +265,7 @@ def test_impossible_values():
         Data(source=source, mode="resident", crop=2)
     with pytest.raises(ConfigError, match="batch_size = 0 must be at least 1"):
         Loader(Data(source=source), seed=0, batch_size=0)
-    with pytest.raises(ConfigError, match=r"augment\.crop=5: must fit the images' 4x4"):
+    with pytest.raises(ConfigError, match=r"augment\.crop = 5 must fit the images' 4x4"):
         Loader(Data(source=source, augment=Augment(crop=5)), seed=0, batch_size=1).batch_spec()
     with pytest.raises(DataError, match="ramps-all: has 0 records"):
         Loader(Data(source=Ramps([])), seed=0, batch_size=1).batch_spec()

@@ -17,15 +17,15 @@ from jgr.tasks.update import FINITE
 def make_task(**fields):
     return GAN(
         **{
-            "generator": dcgan.Generator(image_size=8, width=4, latent_dim=6),
-            "discriminator": dcgan.Discriminator(image_size=8, width=4, batch_norm=True),
+            "generator": dcgan.Generator(image_size=16, width=4, latent_dim=6),
+            "discriminator": dcgan.Discriminator(image_size=16, width=4, batch_norm=True),
         }
         | fields
     )
 
 
 def images(seed, *lead):
-    return jax.random.uniform(jax.random.key(seed), (*lead, 8, 8, 1))
+    return jax.random.uniform(jax.random.key(seed), (*lead, 16, 16, 1))
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_latents_differ_between_steps(task, state):
 def test_a_sample_depends_on_its_own_key_only(task, state):
     keys = record_keys(jax.random.key(3), jnp.arange(6, dtype=jnp.uint32))
     whole, part = task.sample(state, keys), task.sample(state, keys[2:4])
-    assert whole.shape == (6, 8, 8, 1)
+    assert whole.shape == (6, 16, 16, 1)
     assert float(whole.min()) >= 0
     assert float(whole.max()) <= 1
     np.testing.assert_allclose(whole[2:4], part, atol=1e-6)
@@ -135,8 +135,8 @@ def test_what_is_not_finite_is_told_by_term(task, state):
 
 
 def test_a_mismatch_of_sizes_names_both():
-    task = make_task(generator=dcgan.Generator(image_size=16, width=4))
-    with pytest.raises(ConfigError, match=r"16x16x1.*8x8x1"):
+    task = make_task(generator=dcgan.Generator(image_size=8, width=4))
+    with pytest.raises(ConfigError, match=r"8x8x1.*16x16x1"):
         jax.eval_shape(task.init, jax.random.key(0), {"image": images(0, 4)})
 
 
