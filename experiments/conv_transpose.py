@@ -2,13 +2,16 @@
 
 For every layer it prints the milliseconds of the forward pass, of forward and both gradients, and, for strided
 convolutions, of the gradient of an R1 penalty. The versions take turns, so that a busy machine slows both; the numbers
-are medians. `forward+grads` is what an optimiser step computes.
+are medians. `forward+grads` is what an optimiser step computes. Table, rows and manifest go to results/conv_transpose/.
 """
 
 import argparse
+import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import jax
@@ -18,6 +21,8 @@ from jaxtyping import Array
 from tabulate import tabulate
 
 from jgr.layers import Conv, ConvTranspose
+from jgr.run.files import write_json, write_text
+from jgr.run.manifest import environment
 
 # side, channels in, channels out of the 28, 32 and 64 pixel generators; the discriminator runs them backwards
 LAYERS = [
@@ -77,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--out", type=Path, default=Path("results/conv_transpose"))
     options = parser.parse_args()
     rows: list[tuple[object, ...]] = []
     for side, low, high in LAYERS:
@@ -88,9 +94,17 @@ def main() -> None:
             ours_layer, flax_layer = (layer(features, (4, 4), (2, 2), use_bias=False) for layer in (ours, flax))
             for row in compare(ours_layer, flax_layer, images, passes, options.repeats):
                 rows.append((kind, f"{size}x{size}x{channels} -> {features}", *row))
-    print(f"JAX {jax.__version__}, {jax.devices()[0].device_kind}: batch {options.batch}, kernel 4, stride 2,", end=" ")
-    print(f"medians of {options.repeats}")
-    print(tabulate(rows, headers=["layer", "size", "pass", "flax ms", "jgr ms", "ratio"], floatfmt=".1f"))
+    headers = ["layer", "size", "pass", "flax ms", "jgr ms", "ratio"]
+    table = (
+        f"JAX {jax.__version__}, {jax.devices()[0].device_kind}: batch {options.batch}, kernel 4, stride 2, medians of "
+        f"{options.repeats} interleaved calls\n\n{tabulate(rows, headers=headers, floatfmt='.1f', tablefmt='github')}\n"
+    )
+    print(table)
+    folder: Path = options.out
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "table.md", table)
+    write_text(folder / "rows.jsonl", "".join(json.dumps(dict(zip(headers, row, strict=True))) + "\n" for row in rows))
+    write_json(folder / "manifest.json", {"command": sys.argv, "environment": environment()})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Checkpoints on Orbax: saved asynchronously, checked when restored, moved aside when damaged."""
 
 import json
+import math
+import re
 import time
 import zlib
 from collections.abc import Callable
@@ -19,6 +21,7 @@ SCORE = "score"
 # A lack of memory, of rights or of file handles says nothing about a checkpoint, and must not move a sound one aside.
 _LACKS = (MemoryError, jax.errors.JaxRuntimeError, OSError)
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+_STORAGE_LACKS = re.compile(r"os_error_code='(?!(2|20|21)')")  # the same in TensorStore, whose errors are ValueErrors
 
 
 class DamagedCheckpointError(CheckpointError):
@@ -83,7 +86,7 @@ class Checkpointer:
             step: Its step.
             state: All of it.
             position: Records consumed so far.
-            score: What marks the best, from a validation split.
+            score: What marks the best, from a validation split; NaN is no score.
             about: More to store with it, as JSON.
 
         Raises:
@@ -91,6 +94,7 @@ class Checkpointer:
         """
         if self._read_only:
             raise CheckpointError(f"{self.folder} was opened for reading: no checkpoint of step {step} can be saved")
+        score = None if score is None or math.isnan(score) else score
         meta = {"arrays": _array_specs(state, checksums(state)), "time": time.time(), SCORE: score, **about}
         arguments = ocp.args.Composite(
             state=ocp.args.StandardSave(state),
@@ -192,7 +196,7 @@ class Checkpointer:
         except Exception as error:  # whatever storage raises, see `_reading_error`
             raise _reading_error(place, error) from error
         if _seal(meta, position) != sealed:
-            raise DamagedCheckpointError(f"checkpoint {place} is damaged: what it says of itself is not what was written")
+            raise DamagedCheckpointError(f"checkpoint {place} is damaged: its description is not what was written")
         return {**meta, "position": position}
 
     def _listing_error(self, error: Exception) -> CheckpointError:
@@ -245,7 +249,7 @@ def _check_score(place: Path) -> None:
         json.loads((place / "metrics" / "metrics").read_bytes())
     except _MISSING:
         return  # it was not scored
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise _reading_error(place, error) from error
 
 
@@ -263,7 +267,7 @@ def _reading_error(place: Path, error: Exception) -> CheckpointError:
     """Orbax and TensorStore raise many kinds of error for a checkpoint that lacks something or does not decode."""
     link: BaseException | None = error
     while link is not None:
-        if isinstance(link, _LACKS) and not isinstance(link, _MISSING):
+        if (isinstance(link, _LACKS) and not isinstance(link, _MISSING)) or _STORAGE_LACKS.search(str(link)):
             return CheckpointError(f"checkpoint {place} could not be read: {_first_line(link)}. Nothing was changed")
         link = link.__cause__ or link.__context__
     return DamagedCheckpointError(f"checkpoint {place} cannot be read: {_first_line(error)}")

@@ -1,11 +1,18 @@
 """Strict numerics, four CPU devices and one compile cache for the whole suite."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import jax
 import pytest
+
+# jgr itself is imported inside fixtures: the shape-checking import hook comes after this file.
+
+ROOT = Path(__file__).resolve().parents[1]
+DIGITS = f"{ROOT}/configs/gan/dcgan_digits.py:smoke"
 
 CACHE = os.environ.get("JGR_COMPILE_CACHE") or str(
     Path(tempfile.gettempdir()) / f"jgr-test-compile-cache-{jax.__version__}"
@@ -28,3 +35,44 @@ def test_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"JGR_TEST_DATA={folder} is not a folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def run_jgr():
+    """`jgr …` in a process of its own, in the repository's root; it must end with `status`."""
+
+    def run(*arguments, status=0, **options):
+        command = [sys.executable, "-m", "jgr", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, **options)
+        assert done.returncode == status, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def digits_config():
+    """The small digits config with overrides, resolved: `digits_config({"train.num_steps": 6})`."""
+
+    def make(overrides=()):
+        from jgr.config import load_config_file, resolve
+        from jgr.jobs.experiment import Experiment
+
+        return resolve(
+            load_config_file(DIGITS), Experiment, [(key, str(value)) for key, value in dict(overrides).items()]
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def digits_run(digits_config, tmp_path_factory):
+    """A run of 6 steps with checkpoints and pictures at 2, 4 and 6, evaluated at the last. To be read only."""
+    import jgr
+
+    workdir = tmp_path_factory.mktemp("digits") / "run"
+    every = {"train.checkpoint_every": 2, "train.sample_every": 2, "train.keep_checkpoints": 3}
+    config = digits_config({"train.num_steps": 6, **every})
+    jgr.train(config, workdir, config_path=DIGITS, command=["jgr", "train"], quiet=True)
+    jgr.evaluate(workdir, quiet=True)
+    return workdir

@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from jgr.errors import JgrError
 
@@ -56,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except JgrError as error:
         if options.debug:
             raise
-        print(f"jgr {options.command}: error: {error}", file=sys.stderr)
+        print(f"jgr {options.command}: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         if options.debug:
@@ -65,9 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see {self.prog} --help\n")
+
+
 def _parser(command: str) -> argparse.ArgumentParser:
     """The parser; only the command that is asked for gets its arguments, so that no other module is imported."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="jgr", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--version", action="version", version=f"jgr {_version()}")

@@ -1,7 +1,9 @@
 """Settings of the process that only the command line may make: the compile cache, and quiet libraries."""
 
+import functools
 import logging
 import os
+import sys
 from pathlib import Path
 
 
@@ -12,8 +14,22 @@ def set_up() -> None:
     """
     import jax
 
-    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax reports every file it writes
+    # Orbax reports every file it writes, and every error, which it raises as well.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    _ignore_closed_loops()
     folder = os.environ.get("JGR_COMPILE_CACHE", str(Path.home() / ".cache" / "jgr" / "xla"))
     if folder:
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@functools.cache
+def _ignore_closed_loops() -> None:
+    """Drops the pages that TensorStore's threads print after a failed write, when Orbax's event loop is closed."""
+    hook = sys.unraisablehook
+
+    def unless_closed_loop(unraisable: "sys.UnraisableHookArgs") -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    sys.unraisablehook = unless_closed_loop

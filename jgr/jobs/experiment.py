@@ -40,7 +40,7 @@ class Train:
         batch_size: Records in a batch, over all devices.
         log_every: A line of `metrics.jsonl`, with the values of that very step.
         checkpoint_every: A checkpoint; there is always one at the end.
-        sample_every: A picture of the same latents.
+        sample_every: A picture of the same latents; one at the end, too. 0 for none.
         num_samples: Images in that picture.
         keep_checkpoints: How many of the newest checkpoints are kept, besides the best.
         keep_every: Checkpoints at multiples of this are kept for good; 0 for none.

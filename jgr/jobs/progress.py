@@ -31,15 +31,22 @@ class TrainingProgress:
         if self._bar is not None:
             self._bar.update()
 
-    def log(self, step: int, metrics: Mapping[str, float], images_per_s: float) -> None:
-        """Shows the values of a log step."""
+    def restart(self, step: int) -> None:
+        """Counts speed and time left from here, the step after which all is compiled."""
+        self._started, self._first = time.perf_counter(), step
+        if self._bar is not None:
+            self._bar.unpause()
+
+    def log(self, step: int, metrics: Mapping[str, float], images_per_s: float | None) -> None:
+        """Shows the values of a log step; the speed is None at the very first step."""
+        speed = "?" if images_per_s is None else f"{images_per_s:.0f}"
         shown = {name: f"{value:.4g}" for name, value in metrics.items() if name.endswith("/loss")}
         if self._bar is not None:
-            self._bar.set_postfix({**shown, "images/s": f"{images_per_s:.0f}"}, refresh=False)
+            self._bar.set_postfix({**shown, "images/s": speed}, refresh=False)
         elif not self._quiet:
             left = (time.perf_counter() - self._started) / max(step - self._first, 1) * (self._total - step)
             losses = "  ".join(f"{name} {value}" for name, value in shown.items())
-            print(f"step {step}/{self._total}  {losses}  {images_per_s:.0f} images/s  {_clock(left)} left", flush=True)
+            print(f"step {step}/{self._total}  {losses}  {speed} images/s  {_clock(left)} left", flush=True)
 
     def say(self, message: str) -> None:
         """A line beside the bar."""

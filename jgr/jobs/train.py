@@ -35,6 +35,7 @@ Say = Callable[[str], object]
 # What may differ when a run goes on: how long it is, and how often it says and keeps something.
 _CADENCES = ("log_every", "checkpoint_every", "sample_every", "num_samples", "keep_checkpoints", "keep_every")
 _RESUMABLE = {f"train.{name}" for name in ("num_steps", *_CADENCES)}
+_CONSEQUENCES = {"train.num_steps": "; schedules given as a share of the training change with it"}
 _MAX_UNREAD = 100  # steps after which the checks for finite values are read, however rarely a line is logged
 
 
@@ -75,20 +76,22 @@ def train(
     abstract_metrics(experiment, loader, abstract)
     say = _silent if quiet else _print
     folder = _open_folder(Path(workdir), resolved, config_path, command)
-    with RunLock(folder.path), _recorded_outcome(folder):
-        _enter_session(folder, resolved, experiment, command, say)
+    with RunLock(folder.path):
         found = restore_newest(folder.checkpoints_path, abstract, say)
-        state, start = (found[0], int(found[0].step)) if found else (initial_state(experiment, loader), 0)
+        start = int(found[0].step) if found else 0
         if start > experiment.train.num_steps:
             raise RunError(
-                f"{workdir} is at step {start}, beyond config.train.num_steps = {experiment.train.num_steps}"
+                f"{workdir} is at step {start}, beyond config.train.num_steps = {experiment.train.num_steps}; give a "
+                "larger number, or another --workdir"
             )
-        say(
-            f"step {start} of {experiment.train.num_steps}"
-            + (": nothing left to do" if _done(start, experiment) else "")
-        )
-        status = "completed" if _done(start, experiment) else _run(experiment, folder, loader, state, start, quiet)
-        folder.update_manifest(status=status, ended=datetime.now(UTC).isoformat(timespec="seconds"))
+        sources = _checked_sources(folder, experiment)
+        with _recorded_outcome(folder):
+            _enter_session(folder, resolved, sources, command, say)
+            done = start == experiment.train.num_steps
+            say(f"step {start} of {experiment.train.num_steps}" + (": nothing left to do" if done else ""))
+            state = found[0] if found else initial_state(experiment, loader)
+            status = "completed" if done else _run(experiment, folder, loader, state, start, quiet)
+            folder.update_manifest(status=status, ended=datetime.now(UTC).isoformat(timespec="seconds"))
     say(_where(folder))
     if status == "interrupted":
         raise KeyboardInterrupt
@@ -106,7 +109,7 @@ def _run(experiment: Experiment, folder: RunFolder, loader: Loader, state: Train
     pictures, validator = _Pictures(experiment, folder), _Validator(experiment)
     progress = TrainingProgress(num_steps, start, experiment.images_per_step, quiet)
     log = _Log(experiment, folder, progress, start)
-    progress.say("compiling …")
+    progress.say("loading data, compiling …")
     with (
         progress,
         stop_signals() as stop,
@@ -117,12 +120,14 @@ def _run(experiment: Experiment, folder: RunFolder, loader: Loader, state: Train
         for step, host_batch in enumerate(loader.batches(start, num_steps), start + 1):
             state, metrics = step_fn(state, loader.arrays, host_batch)
             watch.add(step, metrics)
+            if step == start + 1:
+                log.compiled(step, metrics)
             progress.advance()
             stopping = stop.requested or step == num_steps
             if step % options.log_every == 0:
                 watch.check()
                 log.write(step, metrics)
-            if step == num_steps or (options.sample_every and step % options.sample_every == 0):
+            if options.sample_every and (step == num_steps or step % options.sample_every == 0):
                 pictures.draw(step, state)
             if step % options.checkpoint_every == 0 or stopping:
                 watch.check()  # what is not finite is never saved
@@ -176,9 +181,18 @@ class _Log:
         self._begun = time.perf_counter() - (earlier[-1]["elapsed_s"] if earlier else 0.0)
         self._last_step, self._last_time = start, time.perf_counter()
 
+    def compiled(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """After the first step: what is measured from here on is training, not compilation."""
+        jax.block_until_ready(dict(metrics))
+        now = time.perf_counter()
+        self._progress.say(f"first step after {now - self._last_time:.1f} s")
+        self._progress.restart(step)
+        self._last_step, self._last_time = step, now
+
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
         values, now = scalars(jax.device_get(dict(metrics))), time.perf_counter()
-        images_per_s = (step - self._last_step) * self._images_per_step / (now - self._last_time)
+        steps = step - self._last_step
+        images_per_s = steps * self._images_per_step / (now - self._last_time) if steps else None
         self._last_step, self._last_time = step, now
         timing = {"images_per_s": images_per_s, "elapsed_s": now - self._begun}
         self._folder.append_metrics({"step": step, "images_seen": step * self._images_per_step, **values, **timing})
@@ -240,13 +254,26 @@ def _open_folder(path: Path, config: ConfigDict, config_path: str, command: Sequ
     return folder
 
 
+def _checked_sources(folder: RunFolder, experiment: Experiment) -> dict[str, str]:
+    """Name and fingerprint of the data, which must be what the run began with."""
+    source, known = experiment.data.source, folder.manifest().get("data")
+    sources = {source.name: fingerprint(source)}
+    if known and known != sources:
+        raise RunError(
+            f"{source.name} is not the data that {folder.path} was trained on: its fingerprint is "
+            f"{sources[source.name]}, and was {known.get(source.name)}. Bring that data back, or start in another "
+            "--workdir"
+        )
+    return sources
+
+
 def _enter_session(
-    folder: RunFolder, config: ConfigDict, experiment: Experiment, command: Sequence[str], say: Say
+    folder: RunFolder, config: ConfigDict, sources: dict[str, str], command: Sequence[str], say: Say
 ) -> None:
     """Writes down that the run goes on, with what, and what changed in its config."""
     changed = differences(folder.config(), config)
     for key, (old, new) in changed.items():
-        say(f"config.{key}: {old!r} -> {new!r}; a schedule given as a share of the training follows num_steps")
+        say(f"config.{key}: {old!r} -> {new!r}" + _CONSEQUENCES.get(key, ""))
     if changed:
         folder.write_config(to_plain(config))
     session = {
@@ -255,7 +282,6 @@ def _enter_session(
         "changed": {key: list(pair) for key, pair in changed.items()},
         "environment": environment(),
     }
-    sources = {experiment.data.source.name: fingerprint(experiment.data.source)}
     folder.update_manifest(
         status="running",
         config_hash=config_hash(config),
@@ -278,10 +304,6 @@ def _recorded_outcome(folder: RunFolder) -> Iterator[None]:
         with suppress(RunError):  # the disk may be what failed; the first error is the one to report
             folder.update_manifest(status="failed", error=reason, ended=datetime.now(UTC).isoformat(timespec="seconds"))
         raise
-
-
-def _done(step: int, experiment: Experiment) -> bool:
-    return step == experiment.train.num_steps
 
 
 def _print(message: str) -> None:

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from jgr.errors import RunError
-from jgr.jobs.compare import compare, format_value
+from jgr.jobs.compare import compare
+from jgr.jobs.table import format_value
 from jgr.run.folder import RunFolder
 from jgr.run.rows import result_row
 

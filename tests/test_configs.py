@@ -1,0 +1,71 @@
+"""Every config in `configs/`: shape-checked at full size, and run for two steps with its `smoke` argument."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import jgr
+from jgr.config import load_config_file
+from jgr.errors import DataError
+from jgr.jobs.check import check
+from jgr.run.folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted((ROOT / "configs").rglob("*.py"))
+NAMES = [str(file.relative_to(ROOT)) for file in FILES]
+
+
+@pytest.fixture
+def prepared(test_data, monkeypatch):
+    """The folder of prepared TFDS data sets."""
+    monkeypatch.setenv("TFDS_DATA_DIR", str(test_data / "tfds"))
+    return test_data / "tfds"
+
+
+def load(name, argument, request):
+    """The config; TFDS data sets that are in no test data give way to photographs cut to the networks' size."""
+    config = load_config_file(f"{ROOT / name}{argument}")
+    size = config.task.generator.image_size
+    for data in (config.data, config.get("evaluation", {}).get("data")):
+        if data and data["source"]["cls"] == "jgr.data.tfds.TFDS":
+            folder = request.getfixturevalue("prepared")
+            if not (folder / data["source"]["dataset"]).is_dir():
+                data["source"] = {"cls": "jgr.data.photographs.Photographs"}
+                data["resize"] = data["crop"] = size
+    return config
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_docstring_gives_the_command(name):
+    text = ast.get_docstring(ast.parse((ROOT / name).read_text()))
+    assert f"jgr train --config={name} --workdir=" in text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_full_size_fits_together(name, request):
+    config = load(name, "", request)
+    shown = check(config)
+    networks = [table.split()[0] for table in shown.split("\n\n")]
+    assert {"generator", "discriminator", "state", "config"} <= set(networks)
+    side = config.task.generator.image_size
+    assert f"images {side}x{side}x{config.task.generator.get('channels', 1)}" in shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_smoke_argument_makes_a_run_of_seconds(name, request, tmp_path):
+    config = load(name, ":smoke", request)
+    folder = jgr.train(config, tmp_path / "run", config_path=name, quiet=True)
+    rows = jgr.evaluate(folder.path, quiet=True)
+    assert [row["step"] for row in folder.metrics()] == [1, 2]
+    assert [row["step"] for row in rows] == [2] * len(config.evaluation.metrics)
+    assert all(row["status"] == "ok" for row in rows)
+    assert len(list(folder.samples_path.iterdir())) == 1
+    assert RunFolder.open(folder.path).manifest()["status"] == "completed"
+
+
+def test_absent_data_set_is_said_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(DataError, match="run `jgr data prepare mnist`"):
+        jgr.train(load_config_file(f"{ROOT / 'configs/gan/dcgan_mnist.py'}"), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
