@@ -310,5 +310,7 @@ def _describe(spec: dict[str, Any] | None) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0][:300]}" if text else type(error).__name__
+    """Type and first line of an error; of a long one both ends, for TensorStore says the reason last."""
+    line = next(iter(str(error).strip().splitlines()), "")
+    line = line if len(line) <= 400 else f"{line[:200]} … {line[-200:]}"
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__

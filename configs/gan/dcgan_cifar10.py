@@ -15,10 +15,11 @@ from ml_collections import ConfigDict
 def get_config(arg: str = "") -> ConfigDict:
     """The config; "smoke" makes it small, for tests, with scikit-image's photographs instead of CIFAR-10."""
     smoke = arg == "smoke"
+    size = 16 if smoke else 32
     config = ConfigDict()
     config.seed = 0
     if smoke:
-        config.data = dict(source=dict(cls="jgr.data.photographs.Photographs"), resize=32, crop=32)
+        config.data = dict(source=dict(cls="jgr.data.photographs.Photographs"), resize=size, crop=size)
         real = dict(config.data)
     else:
         config.data = dict(
@@ -28,8 +29,8 @@ def get_config(arg: str = "") -> ConfigDict:
     adam = dict(rule=dict(cls="optax.adam", b1=0.5, b2=0.999), learning_rate=2e-4)
     config.task = dict(
         cls="jgr.tasks.gan.GAN",
-        generator=dict(cls="jgr.models.dcgan.Generator", image_size=32, channels=3, width=4 if smoke else 64),
-        discriminator=dict(cls="jgr.models.dcgan.Discriminator", image_size=32, channels=3, width=4 if smoke else 64),
+        generator=dict(cls="jgr.models.dcgan.Generator", image_size=size, channels=3, width=4 if smoke else 64),
+        discriminator=dict(cls="jgr.models.dcgan.Discriminator", image_size=size, channels=3, width=4 if smoke else 64),
         generator_optimizer=adam,
         discriminator_optimizer=adam,
     )

@@ -12,21 +12,22 @@ from ml_collections import ConfigDict
 def get_config(arg: str = "") -> ConfigDict:
     """The config; "smoke" makes it small, for tests, with scikit-image's photographs instead of ImageNet."""
     smoke = arg == "smoke"
+    size = 16 if smoke else 64
     config = ConfigDict()
     config.seed = 0
     photographs = dict(cls="jgr.data.photographs.Photographs")
     config.data = dict(
         source=photographs if smoke else dict(cls="jgr.data.tfds.TFDS", dataset="imagenet2012", split="train"),
-        resize=64,  # the shorter side
-        crop=64,  # random in training, of the centre in evaluation
+        resize=size,  # the shorter side
+        crop=size,  # random in training, of the centre in evaluation
         augment=dict(flip=True),
         num_workers=0 if smoke else 8,
     )
     adam = dict(rule=dict(cls="optax.adam", b1=0.5, b2=0.999), learning_rate=2e-4)
     config.task = dict(
         cls="jgr.tasks.gan.GAN",
-        generator=dict(cls="jgr.models.dcgan.Generator", image_size=64, channels=3, width=4 if smoke else 128),
-        discriminator=dict(cls="jgr.models.dcgan.Discriminator", image_size=64, channels=3, width=4 if smoke else 64),
+        generator=dict(cls="jgr.models.dcgan.Generator", image_size=size, channels=3, width=4 if smoke else 128),
+        discriminator=dict(cls="jgr.models.dcgan.Discriminator", image_size=size, channels=3, width=4 if smoke else 64),
         generator_optimizer=adam,
         discriminator_optimizer=adam,
     )
@@ -41,7 +42,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     validation = dict(cls="jgr.data.tfds.TFDS", dataset="imagenet2012", split="validation")
     config.evaluation = dict(
-        data=dict(source=photographs if smoke else validation, resize=64, crop=64),
+        data=dict(source=photographs if smoke else validation, resize=size, crop=size),
         num_samples=16 if smoke else 10_000,
         batch_size=16 if smoke else 250,
         # Raw pixels have 12,288 dimensions at this size: their covariance is not worth its memory.

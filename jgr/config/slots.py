@@ -348,6 +348,8 @@ class _Object(Slot):
         target = context.load(value["cls"], f"{key}.cls")
         if not callable(target):
             raise ConfigError(f"{key}.cls = {value['cls']!r} is no class or function")
+        if not context.trust and not isinstance(target, type) and target.__module__.startswith("jgr."):
+            raise ConfigError(f"{key}.cls = {value['cls']!r} is a function of jgr, not a class: allow it with --trust")
         if isinstance(target, type) and not getattr(self.kind, "_is_protocol", False):
             if not issubclass(target, self.kind):
                 raise ConfigError(f"{key}.cls = {value['cls']!r} is no {self.kind.__module__}.{self.kind.__qualname__}")

@@ -88,6 +88,8 @@ def _prepare_here(name: str, data_dir: Path) -> Path:
     image_feature._ImageEncoder._encode_image = _encode_image
     downloader.MAX_RETRIES = _DOWNLOAD_RETRIES
     try:
+        if not sys.stderr.isatty():
+            tfds.disable_progress_bar()
         builder = tfds.builder(name, data_dir=str(data_dir), file_format="array_record")
     except tfds.core.DatasetNotFoundError:
         similar = difflib.get_close_matches(

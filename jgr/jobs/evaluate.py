@@ -136,9 +136,12 @@ class _Job:
 
 def _arrivals(run: Run, job: _Job, poll_s: float, timeout_s: float) -> Iterator[int]:
     """Steps without a row, as their checkpoints appear; ends with the training."""
-    seen = job.scored_steps()
+    seen, begun = job.scored_steps(), time.monotonic()
     while True:
-        alive = is_alive(run.folder.path, timeout_s)  # asked first: what is saved before the end is seen after it
+        # Asked first: what is saved before the end is seen after it. A run that was only just made has not begun yet.
+        alive = is_alive(run.folder.path, timeout_s) or (
+            run.folder.manifest()["status"] == "created" and time.monotonic() - begun < timeout_s
+        )
         fresh = [step for step in run.steps() if step not in seen]
         for step in fresh:
             seen.add(step)

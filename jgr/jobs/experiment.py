@@ -88,9 +88,10 @@ class Evaluation:
     metrics: dict[str, DistributionMetric] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("num_samples", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size = {self.batch_size} must be at least 1")
+        if self.num_samples < 2:
+            raise ConfigError(f"num_samples = {self.num_samples} must be at least 2: one image has no distribution")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._signal: int | None = None
+        self._interrupted = False
 
     @property
     def requested(self) -> bool:
@@ -27,8 +28,10 @@ class StopRequest:
 
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Signal handler; a second Ctrl-C stops at once."""
-        if self._signal == number == signal.SIGINT:
-            raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
         self._signal = number
 
 

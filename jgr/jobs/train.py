@@ -21,7 +21,7 @@ from jgr.jobs.experiment import Experiment, open_experiment
 from jgr.jobs.progress import TrainingProgress, scalars
 from jgr.jobs.sampling import for_sampling, make_sample, sample_keys
 from jgr.jobs.score import Scorer
-from jgr.jobs.signals import stop_signals
+from jgr.jobs.signals import StopRequest, stop_signals
 from jgr.jobs.step import abstract_metrics, abstract_state, initial_state, make_loader, make_step
 from jgr.run.folder import RunFolder
 from jgr.run.lock import RunLock
@@ -76,7 +76,7 @@ def train(
     abstract_metrics(experiment, loader, abstract)
     say = _silent if quiet else _print
     folder = _open_folder(Path(workdir), resolved, config_path, command)
-    with RunLock(folder.path):
+    with RunLock(folder.path), stop_signals() as stop:
         found = restore_newest(folder.checkpoints_path, abstract, say)
         start = int(found[0].step) if found else 0
         if start > experiment.train.num_steps:
@@ -90,7 +90,7 @@ def train(
             done = start == experiment.train.num_steps
             say(f"step {start} of {experiment.train.num_steps}" + (": nothing left to do" if done else ""))
             state = found[0] if found else initial_state(experiment, loader)
-            status = "completed" if done else _run(experiment, folder, loader, state, start, quiet)
+            status = "completed" if done else _run(experiment, folder, loader, state, start, stop, quiet)
             folder.update_manifest(status=status, ended=datetime.now(UTC).isoformat(timespec="seconds"))
     say(_where(folder))
     if status == "interrupted":
@@ -98,7 +98,15 @@ def train(
     return folder
 
 
-def _run(experiment: Experiment, folder: RunFolder, loader: Loader, state: TrainState, start: int, quiet: bool) -> str:
+def _run(
+    experiment: Experiment,
+    folder: RunFolder,
+    loader: Loader,
+    state: TrainState,
+    start: int,
+    stop: StopRequest,
+    quiet: bool,
+) -> str:
     """The loop; returns the status the run ends with.
 
     A step is: batch, update, then, in this order, check and log, picture, validate and save. What is logged and saved
@@ -112,7 +120,6 @@ def _run(experiment: Experiment, folder: RunFolder, loader: Loader, state: Train
     progress.say("loading data, compiling …")
     with (
         progress,
-        stop_signals() as stop,
         Checkpointer(
             folder.checkpoints_path, keep=options.keep_checkpoints, keep_every=options.keep_every, best=validator.best
         ) as checkpointer,
@@ -128,6 +135,7 @@ def _run(experiment: Experiment, folder: RunFolder, loader: Loader, state: Train
                 watch.check()
                 log.write(step, metrics)
             if options.sample_every and (step == num_steps or step % options.sample_every == 0):
+                watch.check()
                 pictures.draw(step, state)
             if step % options.checkpoint_every == 0 or stopping:
                 watch.check()  # what is not finite is never saved

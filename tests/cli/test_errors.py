@@ -70,8 +70,10 @@ def copied_run(digits_run, tmp_path):
             "/no/such/images: no such folder",
         ),
         (
-            ["--config.data.source.cls=jgr.data.tfds.TFDS", "--config.data.source.dataset=mnist"]
-            + ["--config.data.source.data_dir=/no/such/folder", "--config.data.source.split=train"],
+            [
+                *("--config.data.source.cls=jgr.data.tfds.TFDS", "--config.data.source.dataset=mnist"),
+                *("--config.data.source.data_dir=/no/such/folder", "--config.data.source.split=train"),
+            ],
             "mnist: no prepared data set in /no/such/folder/mnist; run `jgr data prepare mnist`",
         ),
     ],
@@ -152,10 +154,8 @@ def test_workdir_of_another_config(refused, copied_run):
 def test_fewer_steps_than_are_done(refused, copied_run):
     """Nor does the refusal shorten or fail the run that is there."""
     arguments = [f"--config={DIGITS}", f"--workdir={copied_run}", "--config.train.num_steps=4"]
-    message = refused("train", *arguments, untouched=False)
+    message = refused("train", *arguments)
     assert message.startswith(f"{copied_run} is at step 6, beyond config.train.num_steps = 4; give a larger number")
-    assert json.loads((copied_run / "config.json").read_text())["train"]["num_steps"] == 6
-    assert json.loads((copied_run / "run.json").read_text())["status"] == "completed"
 
 
 def test_two_trainings_of_one_workdir(refused, copied_run):
@@ -178,12 +178,10 @@ def test_checkpoint_of_another_architecture(refused, copied_run, digits_config, 
         ["sample", copied_run, f"--out={tmp_path / 'x.png'}"],
         ["train", *same_config, *keep],
     ):
-        message = refused(*command, untouched=command[0] != "train")
+        message = refused(*command)
         assert message.startswith(expected)
         assert "Nothing was changed" in message
     assert not (copied_run / "damaged").exists()
-    assert contents(copied_run / "checkpoints") == contents(tmp_path / "wider" / "checkpoints")
-    assert json.loads((copied_run / "run.json").read_text())["status"] == "completed"
 
 
 @pytest.fixture
