@@ -2,8 +2,8 @@
 
 from jgr.config.canonical import canonical_json, config_hash, differences, flatten
 from jgr.config.duration import Clock, Duration
+from jgr.config.imports import Context, import_path
 from jgr.config.resolve import build, load_config_file, resolve, to_plain
-from jgr.config.slots import Context, import_path
 
 __all__ = [
     "Clock",

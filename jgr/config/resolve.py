@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 from ml_collections.config_flags import config_flags
 
-from jgr.config.slots import Context, Slot, parameters, slot_for
+from jgr.config.imports import Context
+from jgr.config.slots import Slot, parameters, slot_for
 from jgr.errors import ConfigError
 
 

@@ -36,9 +36,9 @@ class TFDS:
 
     def __post_init__(self) -> None:
         if not self.dataset:
-            raise ConfigError("dataset='': must name a data set, such as mnist")
+            raise ConfigError("dataset = '' must name a data set, such as mnist")
         if not self.split:
-            raise ConfigError("split='': must name a split, such as train")
+            raise ConfigError("split = '' must name a split, such as train")
 
     @property
     def name(self) -> str:

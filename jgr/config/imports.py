@@ -1,0 +1,105 @@
+"""Objects by import path: loading them, with consent, and naming them."""
+
+import dataclasses
+import difflib
+import importlib
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from jgr.config.duration import Clock
+from jgr.errors import ConfigError
+
+# What configs are made of. Elsewhere in jgr and flax are functions that run files and delete folders.
+_TRUSTED_PARTS = ("data", "degradations", "layers", "losses", "metrics", "models", "optim", "tasks")
+TRUSTED = (*(f"jgr.{part}" for part in _TRUSTED_PARTS), "optax", "flax.linen")
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What completing and building need besides the value.
+
+    Args:
+        trust: Whether the config may name objects outside jgr, optax and flax.
+        lenient: Whether values that are still missing pass, as None; they may come from the command line.
+        clock: Turns durations into steps; needed for building only.
+    """
+
+    trust: bool = True
+    lenient: bool = False
+    clock: Clock | None = None
+
+    def load(self, path: object, key: str) -> Any:
+        """The object at an import path such as "jgr.models.dcgan.Generator".
+
+        Raises:
+            ConfigError: If there is none, or it lies outside jgr, optax and flax without trust.
+        """
+        if not isinstance(path, str) or "." not in path:
+            raise ConfigError(f'{key} = {path!r} is not an import path such as "my_package.my_module.MyClass"')
+        self._consent(path, path, key)
+        found = _import(path, key)
+        self._consent(getattr(found, "__module__", None) or type(found).__module__, path, key)
+        return found
+
+    def _consent(self, home: str, path: str, key: str) -> None:
+        if not self.trust and not any(home == part or home.startswith(f"{part}.") for part in TRUSTED):
+            raise ConfigError(
+                f"{key} = {path!r} is none of the parts of jgr, optax and flax that a config is made of: read that "
+                "code, then allow it with --trust (trust=True in Python)"
+            )
+
+
+def _import(path: str, key: str) -> Any:
+    parts = path.split(".")
+    for split in range(len(parts) - 1, 0, -1):
+        module_name = ".".join(parts[:split])
+        try:
+            found: Any = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
+                continue  # a shorter prefix may be the module
+            raise ConfigError(f"{key} = {path!r}: importing {module_name} failed: {error}") from error
+        except Exception as error:
+            raise ConfigError(
+                f"{key} = {path!r}: importing {module_name} failed: {type(error).__name__}: {error}"
+            ) from error
+        for name in parts[split:]:
+            if not hasattr(found, name):
+                raise ConfigError(f"{key} = {path!r}: {module_name} has no {name!r}{suggest(name, vars(found))}")
+            found = getattr(found, name)
+        return found
+    raise ConfigError(
+        f"{key} = {path!r}: there is no module {parts[0]!r} (is its folder the current one or installed?)"
+    )
+
+
+def import_path(value: Any) -> str:
+    """The import path of a class, a function, or a constant of the module that defines its class.
+
+    Raises:
+        ConfigError: If it has none: a lambda, a local class, an instance without a name.
+    """
+    if hasattr(value, "__qualname__"):
+        module, name = value.__module__.split("."), value.__qualname__
+        if "<" not in name:
+            for depth in range(1, len(module)):  # the shortest public path: optax.adam, not optax._src.alias.adam
+                package = ".".join(module[:depth])
+                if vars(sys.modules[package]).get(name) is value:
+                    return f"{package}.{name}"
+            return f"{value.__module__}.{name}"
+    else:
+        home = sys.modules[type(value).__module__]
+        for name, constant in vars(home).items():
+            if constant is value:
+                return f"{home.__name__}.{name}"
+    raise ConfigError(f"{value!r} has no import path: a config can only name what can be imported")
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """What may have been meant by an unknown name, to go behind an error; empty where nothing is near."""
+    known = [candidate for candidate in known if not candidate.startswith("_")]
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are {', '.join(sorted(known))}" if 0 < len(known) <= 20 else ""
