@@ -218,7 +218,7 @@ def test_tfds_mistakes(test_data, tmp_path, monkeypatch):
         len(TFDS(dataset="mnist", split="valid"))
     with pytest.raises(DataError, match=r"mnist:9.9.9: no prepared data set"):
         len(TFDS(dataset="mnist:9.9.9", split="train"))
-    with pytest.raises(ConfigError, match="split='': must name a split"):
+    with pytest.raises(ConfigError, match="split = '' must name a split"):
         TFDS(dataset="mnist", split="")
 
 
