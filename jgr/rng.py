@@ -16,9 +16,9 @@ def purpose_key(seed: int, purpose: str) -> Key[Array, ""]:
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
 
 
-def step_key(seed: int, purpose: str, step: Int[Array, ""] | int) -> Key[Array, ""]:
-    """Key of one purpose at one step: `fold_in(fold_in(key(seed), crc32(purpose)), step)`."""
-    return jax.random.fold_in(purpose_key(seed, purpose), step)
+def step_key(key: Key[Array, ""], step: Int[Array, ""] | int) -> Key[Array, ""]:
+    """Key of one step under a purpose's key: in all, `fold_in(fold_in(key(seed), crc32(purpose)), step)`."""
+    return jax.random.fold_in(key, step)
 
 
 def record_keys(key: Key[Array, ""], positions: UInt32[Array, "*batch"] | Int[Array, "*batch"]) -> Key[Array, "*batch"]:

@@ -13,13 +13,13 @@ def bits(keys):
 
 def test_keys_are_the_documented_fold_in():
     expected = jax.random.fold_in(jax.random.fold_in(jax.random.key(7), zlib.crc32(b"step")), 12)
-    np.testing.assert_array_equal(bits(step_key(7, "step", 12)), bits(expected))
+    np.testing.assert_array_equal(bits(step_key(purpose_key(7, "step"), 12)), bits(expected))
     np.testing.assert_array_equal(bits(purpose_key(7, "step")), bits(jax.random.fold_in(jax.random.key(7), 0x43B9FE3C)))
 
 
 def test_seeds_purposes_and_steps_have_keys_of_their_own():
     keys = [
-        step_key(seed, purpose, step)
+        step_key(purpose_key(seed, purpose), step)
         for seed in (0, 1, 2**32 - 1)
         for purpose in ("init", "data", "step", "evaluation", "samples")
         for step in (0, 1, 2**20)
@@ -28,8 +28,8 @@ def test_seeds_purposes_and_steps_have_keys_of_their_own():
 
 
 def test_a_traced_step_gives_the_key_of_the_same_number():
-    traced = jax.jit(lambda step: jax.random.key_data(step_key(3, "step", step)))
-    np.testing.assert_array_equal(traced(jnp.int32(5)), bits(step_key(3, "step", 5)))
+    traced = jax.jit(lambda step: jax.random.key_data(step_key(purpose_key(3, "step"), step)))
+    np.testing.assert_array_equal(traced(jnp.int32(5)), bits(step_key(purpose_key(3, "step"), 5)))
 
 
 def test_the_key_of_a_record_depends_on_its_position_only():

@@ -26,16 +26,18 @@ def make_loader(experiment: Experiment) -> Loader:
 
 def make_step(experiment: Experiment, loader: Loader) -> Step:
     """The jitted step. Its randomness follows from the seed and `state.step` alone."""
-    data_key = purpose_key(experiment.seed, "data")
+    # Arguments of the compiled function, so that another seed does not compile it again.
+    keys = {purpose: purpose_key(experiment.seed, purpose) for purpose in ("data", "step")}
 
-    def step(state: TrainState, arrays: Any, host_batch: Any) -> tuple[TrainState, dict[str, Any]]:
-        batch = loader.assemble(arrays, host_batch, data_key)
-        state, metrics = experiment.task.step(state, batch, step_key(experiment.seed, "step", state.step))
+    def step(state: TrainState, keys: Any, arrays: Any, host_batch: Any) -> tuple[TrainState, dict[str, Any]]:
+        batch = loader.assemble(arrays, host_batch, keys["data"])
+        state, metrics = experiment.task.step(state, batch, step_key(keys["step"], state.step))
         state = state.replace(step=state.step + 1)
         average = experiment.train.average
         return advance_average(state, average.half_life, average.ramp_up), metrics
 
-    return jax.jit(step, donate_argnums=0)
+    compiled = jax.jit(step, donate_argnums=0)
+    return lambda state, arrays, host_batch: compiled(state, keys, arrays, host_batch)
 
 
 def abstract_state(experiment: Experiment, loader: Loader) -> TrainState:
