@@ -29,7 +29,7 @@ def test_parts_of_your_own(tmp_path):
     train = [argument.replace("num_steps=500", "num_steps=4") for argument in train]
     assert "step 4/4" in run(train, tmp_path)
     printed = run(evaluate, tmp_path)
-    assert "fd_brightness_u8_n16_all" in printed
+    assert "fd_brightness_u8_my_parts.BrightnessDistance_n16_all" in printed
     assert "stripes-all@" in printed
 
 

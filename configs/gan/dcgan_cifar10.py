@@ -14,6 +14,8 @@ from ml_collections import ConfigDict
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config; "smoke" makes it small, for tests, with scikit-image's photographs instead of CIFAR-10."""
+    if arg not in ("", "smoke"):
+        raise ValueError(f"{arg!r} must be 'smoke' or nothing")
     smoke = arg == "smoke"
     size = 16 if smoke else 32
     config = ConfigDict()

@@ -4,6 +4,7 @@
     jgr evaluate runs/dcgan_digits
     jgr compare runs/dcgan_digits
 
+70 to 90 s on 2 CPU cores (AMD EPYC, JAX 0.10.2); fd_pixels_u8_n1797_all 0.578 with seed 0.
 The digits are 8x8; enlarged to 16x16 they are easier to generate and to look at.
 """
 
@@ -12,12 +13,14 @@ from ml_collections import ConfigDict
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config; "smoke" makes it small, for tests."""
+    if arg not in ("", "smoke"):
+        raise ValueError(f"{arg!r} must be 'smoke' or nothing")
     smoke = arg == "smoke"
     config = ConfigDict()
     config.seed = 0
     config.data = dict(
         source=dict(cls="jgr.data.digits.Digits", split="all"),  # or "train", "test"
-        resize=8 if smoke else 16,  # bicubic
+        resize=None if smoke else 16,  # bicubic
     )
     adam = dict(rule=dict(cls="optax.adam", b1=0.5, b2=0.999), learning_rate=2e-4)
     size = dict(image_size=8, channels=1, width=8) if smoke else dict(image_size=16, channels=1, width=48)

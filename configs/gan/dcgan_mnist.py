@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 
 def get_config(arg: str = "") -> ConfigDict:
     """The config; "smoke" makes it small, for tests."""
+    if arg not in ("", "smoke"):
+        raise ValueError(f"{arg!r} must be 'smoke' or nothing")
     smoke = arg == "smoke"
     config = ConfigDict()
     config.seed = 0

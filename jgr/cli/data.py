@@ -28,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     show.add_argument("--config", metavar="FILE[:ARG]", help="show the training data of a config instead")
     show.add_argument("--data_dir", metavar="DIR", help="where prepared TFDS data sets lie")
+    for action in (prepare, show):
+        action.add_argument("--debug", action="store_true", help="show the traceback of an error")
     show.add_argument("--out", metavar="FILE.png", help="where the grid goes (default: NAME.png)")
     show.add_argument("--num", type=int, default=64, help="images in the grid (default: %(default)s)")
 
@@ -46,25 +48,33 @@ def _show(options: argparse.Namespace) -> int:
     import numpy as np
     from tabulate import tabulate
 
+    from jgr.data.loader import evaluation_batches
     from jgr.data.show import sample_images, summary
     from jgr.images import grid
     from jgr.run.files import write_png
 
-    source = _source(options)
+    if options.config:
+        data = _data(options)
+        source, num = data.source, min(options.num, len(data.source))
+        images = next(evaluation_batches(data, num, num))["image"]  # resized and cropped as the config says
+    elif options.overrides or options.name is None:
+        raise DataError("name what to show, such as digits or a folder, or give --config=FILE and its overrides")
+    else:
+        source = _source(options)
+        images = np.stack(sample_images(source, options.num))
     print(tabulate(list(summary(source).items()), tablefmt="plain"))
-    images = np.stack(sample_images(source, options.num))
     print(write_png(Path(options.out or f"{source.name}.png"), grid(images)))
     return 0
 
 
-def _source(options: argparse.Namespace) -> Any:
-    if options.config:
-        from jgr.config import load_config_file, resolve
-        from jgr.jobs.experiment import Experiment, open_experiment
+def _data(options: argparse.Namespace) -> Any:
+    from jgr.config import load_config_file, resolve
+    from jgr.jobs.experiment import Experiment, open_experiment
 
-        return open_experiment(resolve(load_config_file(options.config), Experiment, options.overrides)).data.source
-    if options.name is None:
-        raise DataError("name what to show, such as digits or a folder, or give --config")
+    return open_experiment(resolve(load_config_file(options.config), Experiment, options.overrides)).data
+
+
+def _source(options: argparse.Namespace) -> Any:
     name, _, split = options.name.partition(":")
     if name == "digits":
         from jgr.data.digits import Digits

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from jgr.errors import DataError
+from jgr.errors import DataError, JgrError
 
 _HASHED_BYTES = 2 * 10**9  # sources with larger files are identified by their files' names and sizes
 
@@ -40,8 +40,10 @@ def read_records(source: Source, indices: Sequence[int]) -> list[dict[str, Any]]
         DataError: A record's image is not uint8 [height, width, channels], or the source cannot read it.
     """
     read_many = getattr(source, "__getitems__", None)
-    records = read_many(indices) if read_many else [source[index] for index in indices]
+    records = read_many(indices) if read_many else [_read(source, index) for index in indices]
     for index, record in zip(indices, records, strict=True):
+        if "image" not in record:
+            raise DataError(f"{record_name(source, index)}: has no 'image', only {', '.join(map(repr, record))}")
         image = np.asarray(record["image"])
         if image.dtype != np.uint8 or image.ndim != 3:
             raise DataError(
@@ -49,6 +51,15 @@ def read_records(source: Source, indices: Sequence[int]) -> list[dict[str, Any]]
                 "a source must give uint8 [height, width, channels]"
             )
     return records
+
+
+def _read(source: Source, index: int) -> dict[str, Any]:
+    try:
+        return source[index]
+    except JgrError:
+        raise
+    except Exception as error:  # someone else's class: whatever it raises, the record is what one needs to know
+        raise DataError(f"{record_name(source, index)} cannot be read: {type(error).__name__}: {error}") from error
 
 
 def record_name(source: Source, index: int) -> str:

@@ -20,6 +20,7 @@ from jgr.errors import RunError
 from jgr.jobs.table import Cell, Column, Comparison, Row
 from jgr.run import rows as result_rows
 from jgr.run.folder import RunFolder
+from jgr.run.lock import is_alive
 
 Direction = Literal["lower", "higher"]
 
@@ -107,6 +108,8 @@ def _read(path: Path, name: str, select: str) -> _Run:
         if row["select"] == select:
             by_column[Column(row["metric"], row["dataset"], row["protocol"], row["n"])].append(row)
     status = manifest.get("status", "unknown")
+    if status == "running" and not is_alive(path):
+        status = "stopped without a word; the same command goes on"
     notes = [] if status == "completed" else [f"{name}: status is {status}"]
     if not by_column:
         missing = f"no results with select={select}" if results else "no results"
@@ -238,7 +241,7 @@ def _ranked(
         )
     direction = _direction(metric, directions)
     if direction is None:
-        raise RunError(f"cannot rank by {rank!r}: higher or lower is better? pass directions={{{metric!r}: 'lower'}}")
+        raise RunError(f"cannot rank by {rank!r}: higher or lower is better? say --better=… (directions=… in Python)")
     sign = 1 if direction == "lower" else -1
 
     def position(row: Row) -> tuple[bool, float]:

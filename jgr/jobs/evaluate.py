@@ -18,6 +18,8 @@ from jgr.run.lock import is_alive
 from jgr.run.manifest import git_state
 from jgr.run.rows import result_row, value
 
+_PATIENCE = 4  # looks for a sign of life before a training that did not end by itself counts as ended
+
 
 def evaluate(
     workdir: str | Path,
@@ -53,6 +55,8 @@ def evaluate(
         CheckpointError: If there is no such checkpoint, or none could be read.
         ConfigError: If the config names no metric.
     """
+    if follow:
+        _wait_for_run(Path(workdir), poll_s, timeout_s)
     run = Run(workdir, trust=trust)
     if not run.experiment.evaluation.metrics:
         raise ConfigError(f"{run.folder.config_path}: config.evaluation.metrics is empty: nothing to measure")
@@ -94,7 +98,7 @@ class _Job:
         try:
             return self.score(step)
         except DamagedCheckpointError as error:
-            self._say(f"step {step} is left out: {error}")
+            self.say(f"step {step} is left out: {error}")
             return []
 
     def score(self, step: int, select: str = "last") -> list[dict[str, Any]]:
@@ -105,7 +109,7 @@ class _Job:
         rows = [self._row(step, select, score, elapsed) for score in scores]
         for row in rows:
             self.folder.append_result(row)
-            self._say(
+            self.say(
                 f"step {step}  {row['metric']} {value(row):.5g}  {row['protocol']}  {row['dataset']}  {row['weights']}"
             )
         return rows
@@ -129,24 +133,35 @@ class _Job:
             **score,
         )
 
-    def _say(self, message: str) -> None:
+    def say(self, message: str) -> None:
+        """Prints a line, unless the job is quiet."""
         if not self._quiet:
             tqdm.write(message)
 
 
+def _wait_for_run(path: Path, poll_s: float, timeout_s: float) -> None:
+    """Waits for the run's folder, for a follower may be started with the training; `Run` complains if none comes."""
+    deadline = time.monotonic() + timeout_s
+    while not RunFolder.exists(path) and time.monotonic() < deadline:
+        time.sleep(poll_s)
+
+
 def _arrivals(run: Run, job: _Job, poll_s: float, timeout_s: float) -> Iterator[int]:
     """Steps without a row, as their checkpoints appear; ends with the training."""
-    seen, begun = job.scored_steps(), time.monotonic()
+    seen, patience = job.scored_steps(), _PATIENCE
     while True:
-        # Asked first: what is saved before the end is seen after it. A run that was only just made has not begun yet.
-        alive = is_alive(run.folder.path, timeout_s) or (
-            run.folder.manifest()["status"] == "created" and time.monotonic() - begun < timeout_s
-        )
+        # Asked first: what is saved before the end is seen after it.
+        alive, status = is_alive(run.folder.path, timeout_s), run.folder.manifest()["status"]
         fresh = [step for step in run.steps() if step not in seen]
         for step in fresh:
             seen.add(step)
             yield step
-        if not alive:
+        # A run that was interrupted, or only just made, may be starting at this moment.
+        patience = _PATIENCE if alive or fresh else patience - 1
+        if not alive and (status in ("completed", "failed") or patience == 0):
+            job.say(
+                f"the training has ended: {status}" if status != "running" else "the training's heartbeat has stopped"
+            )
             return
         if not fresh:
             time.sleep(poll_s)

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from jgr.checkpoint import Checkpointer
 from jgr.config import resolve
-from jgr.errors import CheckpointError
+from jgr.errors import CheckpointError, ConfigError
 from jgr.jobs.experiment import Experiment, open_experiment
 from jgr.jobs.sampling import for_sampling, make_sample, sample_keys
 from jgr.jobs.step import abstract_state, make_loader
@@ -67,7 +67,7 @@ class Run:
                 )
             return best
         if not str(step).isdigit():
-            raise CheckpointError(f"step {step!r} must be latest, best or a number")
+            raise CheckpointError(f"step {step!r} must be latest, best or a number (or all, where jgr evaluate asks)")
         if int(step) not in steps:
             raise CheckpointError(
                 f"{self.folder.path} has no checkpoint of step {step}; it has {', '.join(map(str, steps))}"
@@ -98,8 +98,11 @@ class Run:
             batch_size: Images at a time.
 
         Raises:
+            ConfigError: If `num` or `weights` is impossible.
             CheckpointError: If there is no such checkpoint, or the task generates no images.
         """
+        if num < 1 or weights not in ("ema", "raw"):
+            raise ConfigError(f"num = {num} must be at least 1, and weights = {weights!r} one of 'ema', 'raw'")
         task = self.experiment.task
         if not isinstance(task, Sampler):
             raise CheckpointError(

@@ -31,6 +31,7 @@ class Reproduction:
         metrics: How the logged metrics differ.
         results: How the evaluation results differ.
         environment: What differs between the two environments.
+        num_results: How many evaluation results were compared.
     """
 
     original: Path
@@ -40,6 +41,7 @@ class Reproduction:
     metrics: list[str]
     results: list[str]
     environment: list[str]
+    num_results: int
 
     @property
     def exact(self) -> bool:
@@ -54,7 +56,8 @@ class Reproduction:
         ]
         lines = [f"{self.original} -> {self.repeated}"]
         for title, differing in sections:
-            lines.append(f"{title}: {'differs' if differing else 'equal bit for bit'}")
+            equal = "equal bit for bit" if title != "results.jsonl" or self.num_results else "nothing was measured"
+            lines.append(f"{title}: {'differs' if differing else equal}")
             lines += [f"  {line}" for line in _shorten(differing)]
         if not self.exact:
             lines.append("environment: " + ("differs" if self.environment else "no difference found"))
@@ -105,6 +108,7 @@ def reproduce(
         metrics=_compare_rows(_logged(original.metrics()), _logged(repeated.metrics())),
         results=_compare_rows(_measured(results), _measured(repeated.results())),
         environment=_differences(manifest, repeated.folder.manifest()),
+        num_results=len(results),
     )
 
 

@@ -1,5 +1,7 @@
 """Scores a state with the metrics of an evaluation: samples, features on the device, statistics on the host."""
 
+import logging
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,8 +13,11 @@ from jgr.data.source import fingerprint
 from jgr.errors import ConfigError
 from jgr.jobs.experiment import Evaluation
 from jgr.jobs.sampling import for_sampling, make_sample, sample_keys
+from jgr.metrics.metric import DistributionMetric
 from jgr.state import TrainState, averaged
 from jgr.tasks.task import Sampler, Task
+
+_LOGGER = logging.getLogger(__name__)
 
 Score = dict[str, Any]
 """metric, protocol, dataset, value, n: what a result row says of one measurement."""
@@ -48,9 +53,12 @@ class Scorer:
 
     @property
     def dataset(self) -> str:
-        """Name and fingerprint of the real images: "mnist-test@3f2a91…"."""
+        """The real images: name, what was done to their size, and fingerprint: "mnist-test,resize16@3f2a91…"."""
         if self._dataset is None:
-            self._dataset = f"{self._data.source.name}@{fingerprint(self._data.source)}"
+            fit = "".join(
+                f",{name}{size}" for name in ("resize", "crop") if (size := getattr(self._data, name)) is not None
+            )
+            self._dataset = f"{self._data.source.name}{fit}@{fingerprint(self._data.source)}"
         return self._dataset
 
     def score(
@@ -77,7 +85,7 @@ class Scorer:
                 "metric": metric.name,
                 "protocol": metric.protocol(generated[name].n, split),
                 "dataset": self.dataset,
-                "value": metric.compute(reference[name], generated[name]),
+                "value": _computed(metric, reference[name], generated[name]),
                 "n": generated[name].n,
             }
             for name, metric in self._metrics.items()
@@ -103,3 +111,12 @@ class Scorer:
         for start in range(0, total, size):
             keys = sample_keys(seed, "evaluation", size, start)
             yield self._sample_features(state, keys), np.arange(start, start + size) < total
+
+
+def _computed(metric: DistributionMetric, reference: Any, generated: Any) -> float:
+    """The metric's value; NaN, with a warning, where it has none, so that the other metrics are not lost with it."""
+    try:
+        return metric.compute(reference, generated)
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        _LOGGER.warning("metric %s has no value: %s", metric.name, error)
+        return math.nan

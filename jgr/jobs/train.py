@@ -240,7 +240,7 @@ class _Validator:
         if self._validation is None or self._scorer is None:
             return None
         score = self._scorer.score(state, self._experiment.seed, self._validation.weights)[0]
-        progress.say(f"step {step}: {score['metric']} {score['value']:.4g} on {score['dataset']} (validation)")
+        progress.say(f"step {step}: {score['protocol']} {score['value']:.4g} on {score['dataset']} (validation)")
         return float(score["value"])
 
 

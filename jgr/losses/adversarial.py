@@ -20,21 +20,18 @@ class AdversarialLoss:
 
     Args:
         discriminator: `(real_logits [batch], fake_logits [batch]) -> loss`.
-        generator: `(real_logits [batch] or None, fake_logits [batch]) -> loss`.
-        generator_needs_real: Whether `generator` uses the real logits. Where it does not, the generator's update need
-            not run the discriminator on real images and passes None.
+        generator: `fake_logits [batch] -> loss`.
     """
 
     discriminator: Callable[[Logits, Logits], Scalar]
-    generator: Callable[[Logits | None, Logits], Scalar]
-    generator_needs_real: bool = False
+    generator: Callable[[Logits], Scalar]
 
 
 def _non_saturating_discriminator(real_logits: Logits, fake_logits: Logits) -> Scalar:
     return jax.nn.softplus(-real_logits).mean() + jax.nn.softplus(fake_logits).mean()
 
 
-def _non_saturating_generator(real_logits: Logits | None, fake_logits: Logits) -> Scalar:
+def _non_saturating_generator(fake_logits: Logits) -> Scalar:
     return jax.nn.softplus(-fake_logits).mean()
 
 

@@ -58,6 +58,10 @@ class DistributionMetric(abc.ABC):
         Args:
             num_images: Generated images.
             split: Split of the real images, all of which are used.
+
+        A metric from outside jgr carries its import path.
         """
         variant = f"_{self.variant}" if self.variant else ""
+        if not type(self).__module__.startswith("jgr."):  # its numbers are not those of jgr's metric of that name
+            variant += f"_{type(self).__module__}.{type(self).__qualname__}"
         return f"{self.name}_u8{variant}_n{num_images}_{split}"

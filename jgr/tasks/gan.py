@@ -69,7 +69,8 @@ class GAN(Task):
         """See `Task.init`.
 
         Raises:
-            ConfigError: If the generator's images are not of the size of the data's.
+            ConfigError: If the generator's images are not of the size of the data's, or the discriminator's logits are
+                not one an image.
         """
         generator_key, discriminator_key = jax.random.split(key)
         images = batch["image"][:2]
@@ -80,6 +81,13 @@ class GAN(Task):
             raise ConfigError(
                 f"config.task.generator makes images of {_size(made.shape)} but the data has {_size(images.shape)}: "
                 "set image_size and channels of both networks, or config.data.resize, so that they agree"
+            )
+        judged = jax.eval_shape(
+            lambda k: self.discriminator.init_with_output(k, images, train=True)[0], discriminator_key
+        )
+        if judged.shape != (2,):
+            raise ConfigError(
+                f"config.task.discriminator gives {list(judged.shape)} for 2 images; it must give one logit each, [2]"
             )
         generator = self.generator.init(generator_key, latents, train=True)
         discriminator = self.discriminator.init(discriminator_key, images, train=True)
@@ -165,13 +173,9 @@ class GAN(Task):
         batch: Batch,
         key: Key[Array, ""],
     ) -> tuple[Float[Array, ""], tuple[dict[str, Tree], dict[str, Float[Array, ""]]]]:
-        reals = batch["image"]
-        fakes, generated_state = self._generate(params["generator"], model_state, reals.shape[0], key)
-        real_logits = None
-        if self.loss.generator_needs_real:
-            real_logits, model_state = self._discriminate(discriminator_params, model_state, reals)
+        fakes, generated_state = self._generate(params["generator"], model_state, batch["image"].shape[0], key)
         fake_logits, _ = self._discriminate(discriminator_params, model_state, fakes)
-        return self.loss.generator(real_logits, fake_logits), ({"generator": generated_state["generator"]}, {})
+        return self.loss.generator(fake_logits), ({"generator": generated_state["generator"]}, {})
 
     def _generate(
         self, params: Tree, model_state: dict[str, Tree], num_images: int, key: Key[Array, ""]

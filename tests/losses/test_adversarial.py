@@ -22,27 +22,21 @@ def test_closed_forms(real, fake, discriminator, generator):
     np.testing.assert_allclose(
         non_saturating.discriminator(real_logits, fake_logits), discriminator, rtol=1e-6, atol=1e-20
     )
-    np.testing.assert_allclose(non_saturating.generator(None, fake_logits), generator, rtol=1e-6, atol=1e-20)
+    np.testing.assert_allclose(non_saturating.generator(fake_logits), generator, rtol=1e-6, atol=1e-20)
 
 
 def test_losses_are_means_over_the_batch():
     real_logits, fake_logits = jnp.array([0.0, 50.0]), jnp.array([0.0, -50.0])
     np.testing.assert_allclose(non_saturating.discriminator(real_logits, fake_logits), math.log(2), rtol=1e-6)
-    np.testing.assert_allclose(non_saturating.generator(None, fake_logits), (math.log(2) + 50) / 2, rtol=1e-6)
+    np.testing.assert_allclose(non_saturating.generator(fake_logits), (math.log(2) + 50) / 2, rtol=1e-6)
 
 
 def test_gradients_are_those_of_the_sigmoid():
     logits = jnp.array([-50.0, -2.0, 0.0, 2.0, 50.0])
     real, fake = jax.grad(non_saturating.discriminator, argnums=(0, 1))(logits, logits)
-    generator = jax.grad(non_saturating.generator, argnums=1)(None, logits)
+    generator = jax.grad(non_saturating.generator)(logits)
     probability = 1 / (1 + np.exp(-np.asarray(logits, np.float64)))
     np.testing.assert_allclose(real, (probability - 1) / 5, rtol=1e-5, atol=1e-8)
     np.testing.assert_allclose(fake, probability / 5, rtol=1e-5, atol=1e-8)
     # -1 / 5 where the discriminator wins: the generator's gradient does not vanish there
     np.testing.assert_allclose(generator, (probability - 1) / 5, rtol=1e-5, atol=1e-8)
-
-
-def test_generator_does_not_ask_for_real_logits():
-    assert not non_saturating.generator_needs_real
-    fake_logits = jnp.array([1.0, 2.0])
-    assert non_saturating.generator(None, fake_logits) == non_saturating.generator(jnp.array([3.0, 4.0]), fake_logits)
