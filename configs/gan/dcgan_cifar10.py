@@ -4,7 +4,7 @@
     jgr train --config=configs/gan/dcgan_cifar10.py --workdir=runs/dcgan_cifar10
     jgr evaluate runs/dcgan_cifar10
 
-Another prepared data set of the same size:
+Neither time nor scores were measured yet. Another prepared data set of the same size:
 
     --config.data.source.dataset=NAME --config.evaluation.data.source.dataset=NAME
 """

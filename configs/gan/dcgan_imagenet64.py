@@ -3,6 +3,7 @@
     jgr data prepare imagenet2012
     jgr train --config=configs/gan/dcgan_imagenet64.py --workdir=runs/dcgan_imagenet64
 
+Neither time nor scores were measured yet.
 ImageNet cannot be downloaded without an account: the first command says which files to put where.
 """
 
