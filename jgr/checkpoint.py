@@ -5,7 +5,8 @@ import math
 import re
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,8 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from jgr.errors import CheckpointError
+from jgr.errors import CheckpointError, DamagedCheckpointError
+from jgr.processes import on_main, raise_together
 from jgr.state import TrainState, checksums, leaves_by_name
 
 SCORE = "score"
@@ -24,15 +26,11 @@ _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _STORAGE_LACKS = re.compile(r"os_error_code='(?!(2|20|21)')")  # the same in TensorStore, whose errors are ValueErrors
 
 
-class DamagedCheckpointError(CheckpointError):
-    """A checkpoint that does not read back as it was written."""
-
-
 class Checkpointer:
     """The checkpoints of one run.
 
     A checkpoint holds the state, the position in the data, and what is needed to tell whether it fits and is sound:
-    shape, type and CRC-32 of every array.
+    shape, type and checksum of every array. Several processes that train together all call it alike.
 
     Args:
         folder: Where they lie, one folder a step.
@@ -117,7 +115,8 @@ class Checkpointer:
 
         Args:
             step: One of `steps()`.
-            abstract: What `jax.eval_shape` gives for the state: the types and shapes that are wanted.
+            abstract: The types and shapes that are wanted, as `jax.ShapeDtypeStruct`; where they say how an array is
+                cut over devices, it comes so, however it was when saved.
 
         Raises:
             CheckpointError: If the checkpoint is of another architecture.
@@ -126,17 +125,16 @@ class Checkpointer:
         place, meta = self.folder / str(step), self._stored(step)
         specs = meta.pop("arrays")
         _check_architecture(specs, _array_specs(abstract), place)
-        device = jax.devices()[0]
+        on_one_device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
         wanted = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=jax.sharding.SingleDeviceSharding(device)),
-            abstract,
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding or on_one_device), abstract
         )
         try:
             restored = self._manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(wanted)))
         except Exception as error:  # whatever storage raises, see `_reading_error`
             raise _reading_error(place, error) from error
         for name, checksum in checksums(restored.state).items():
-            if checksum != specs[name]["crc32"]:
+            if checksum != specs[name]["checksum"]:
                 raise DamagedCheckpointError(f"checkpoint {place} is damaged: {name} is not what was written")
         return restored.state, meta
 
@@ -223,25 +221,44 @@ def restore_newest(
     Raises:
         CheckpointError: If the newest sound checkpoint is of another architecture; nothing is moved then.
     """
+    for step in on_main(lambda: _sound_steps(folder, report)):
+        found, failure = _restored(folder, step, abstract)
+        try:
+            raise_together(failure)
+        except DamagedCheckpointError as error:
+            on_main(partial(_move_aside, folder / str(step), error, report))
+        else:
+            return found
+    return None
+
+
+def _sound_steps(folder: Path, report: Callable[[str], None]) -> list[int]:
+    """Steps with a checkpoint, the newest first; those whose score cannot be read are moved aside before.
+
+    Orbax reads the scores of all steps whenever it opens a folder.
+    """
     if not folder.is_dir():
-        return None
+        return []
     steps = sorted((int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()), reverse=True)
-    for step in steps:  # Orbax reads the scores of all steps whenever it opens a folder
+    for step in steps:
         try:
             _check_score(folder / str(step))
         except DamagedCheckpointError as error:
             _move_aside(folder / str(step), error, report)
-    for step in steps:
-        if not (folder / str(step)).is_dir():
-            continue
-        reader = Checkpointer(folder, read_only=True)
-        try:
-            return reader.restore(step, abstract)
-        except DamagedCheckpointError as error:
-            _move_aside(folder / str(step), error, report)
-        finally:
-            reader.close()
-    return None
+    return [step for step in steps if (folder / str(step)).is_dir()]
+
+
+def _restored(
+    folder: Path, step: int, abstract: TrainState
+) -> tuple[tuple[TrainState, dict[str, Any]] | None, CheckpointError | None]:
+    """State and what was stored about it, or why it cannot be restored."""
+    reader = Checkpointer(folder, read_only=True)
+    try:
+        return reader.restore(step, abstract), None
+    except CheckpointError as error:
+        return None, error
+    finally:
+        reader.close()
 
 
 def _check_score(place: Path) -> None:
@@ -282,12 +299,12 @@ def _seal(meta: dict[str, Any], position: int) -> int:
     return zlib.crc32(json.dumps([meta, position], sort_keys=True).encode())
 
 
-def _array_specs(state: TrainState, crc32: dict[str, int] | None = None) -> dict[str, dict[str, Any]]:
+def _array_specs(state: TrainState, checksums: Mapping[str, int] = {}) -> dict[str, dict[str, Any]]:
     specs: dict[str, dict[str, Any]] = {
         name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)} for name, leaf in leaves_by_name(state).items()
     }
-    for name, value in (crc32 or {}).items():
-        specs[name]["crc32"] = value
+    for name, value in checksums.items():
+        specs[name]["checksum"] = value
     return specs
 
 

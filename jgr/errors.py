@@ -21,5 +21,9 @@ class CheckpointError(RunError):
     """A checkpoint cannot be written or does not fit."""
 
 
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint that does not read back as it was written."""
+
+
 class NonFiniteError(JgrError):
     """A loss, a gradient or a parameter stopped being a finite number."""

@@ -51,25 +51,30 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """An optimiser: an optax rule, its learning rate and schedule, and gradient clipping.
+    """An optimiser: an optax rule, its learning rate and schedule, and how its gradient is computed.
 
     Args:
         rule: An optax optimiser such as "optax.adam", or dict(cls="optax.adam", b1=0.5).
         learning_rate: The highest learning rate.
         schedule: How it changes over the training.
         clip_norm: Gradients with a larger norm, over all networks of the optimiser, are scaled down to it.
+        micro_batches: Parts of a batch whose gradients are computed one after another and averaged, to save memory.
+            Batch norm sees the parts, not the batch.
     """
 
     rule: Callable[..., optax.GradientTransformation] = dataclasses.field(default_factory=lambda: partial(optax.adam))
     learning_rate: float = 1e-3
     schedule: Schedule = dataclasses.field(default_factory=Schedule)
     clip_norm: float | None = None
+    micro_batches: int = 1
 
     def __post_init__(self) -> None:
         if self.learning_rate < 0:
             raise ConfigError(f"learning_rate = {self.learning_rate} must not be negative")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"clip_norm = {self.clip_norm} must be positive, or None for no clipping")
+        if self.micro_batches < 1:
+            raise ConfigError(f"micro_batches = {self.micro_batches} must be at least 1")
 
     def transformation(self) -> optax.GradientTransformation:
         """The optax transformation."""

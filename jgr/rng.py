@@ -6,11 +6,11 @@ import jax
 from jaxtyping import Array, Int, Key, UInt32
 
 
-def purpose_key(seed: int, purpose: str) -> Key[Array, ""]:
+def purpose_key(seed: int | Array, purpose: str) -> Key[Array, ""]:
     """Key of one purpose, such as "init" or "step", under a run's seed.
 
     Args:
-        seed: The run's seed.
+        seed: The run's seed, from 0 to 2**32 - 1.
         purpose: Name of what the key is for; two purposes never share a stream.
     """
     return jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))

@@ -52,14 +52,16 @@ def run_jgr():
 
 @pytest.fixture(scope="session")
 def digits_config():
-    """The small digits config with overrides, resolved: `digits_config({"train.num_steps": 6})`."""
+    """The small digits config on one device, with overrides, resolved: `digits_config({"train.num_steps": 6})`."""
 
     def make(overrides=()):
         from jgr.config import load_config_file, resolve
         from jgr.jobs.experiment import Experiment
 
         return resolve(
-            load_config_file(DIGITS), Experiment, [(key, str(value)) for key, value in dict(overrides).items()]
+            load_config_file(DIGITS),
+            Experiment,
+            [(key, str(value)) for key, value in ({"mesh.data": 1} | dict(overrides)).items()],
         )
 
     return make

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 import pytest
 
-from jgr.checkpoint import Checkpointer, DamagedCheckpointError, restore_newest
-from jgr.errors import CheckpointError
+from jgr.checkpoint import Checkpointer, restore_newest
+from jgr.errors import CheckpointError, DamagedCheckpointError
 from jgr.state import TrainState, checksums
 
 
@@ -170,7 +170,7 @@ DAMAGE = {
     "empty position": lambda folder, step: (folder / str(step) / "data" / "metadata").write_bytes(b""),
     "empty score": lambda folder, step: (folder / str(step) / "metrics" / "metrics").write_bytes(b""),
     "another shape described": change_json("[60, 50]", "[61, 50]"),
-    "another key described": change_json('"crc32"', '"crc33"'),
+    "another key described": change_json('"checksum"', '"checksun"'),
     "empty state": lambda folder, step: empty(folder / str(step) / "state"),
     "empty checkpoint": lambda folder, step: empty(folder / str(step)),
 }
@@ -284,7 +284,7 @@ import json, os, resource, sys
 from pathlib import Path
 import jax, jax.numpy as jnp
 from jgr.checkpoint import Checkpointer, restore_newest
-from jgr.errors import CheckpointError
+from jgr.errors import CheckpointError, DamagedCheckpointError
 from jgr.state import TrainState
 
 def make_state():

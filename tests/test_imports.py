@@ -50,7 +50,7 @@ def test_nor_do_they_on_a_data_set_of_tfds(tmp_path, test_data):
     assert not loaded & HEAVY
 
 
-@pytest.mark.parametrize("folder", ["jgr", "configs", "experiments"])
+@pytest.mark.parametrize("folder", ["jgr", "configs"])
 def test_no_file_imports_tensorflow_or_torch(folder):
     imported = {}
     for file in (ROOT / folder).rglob("*.py"):

@@ -7,7 +7,7 @@ jgr evaluate runs/digits --follow     beside a training, until it ends
 
 import argparse
 
-from jgr.cli.options import STEP_HELP, add_run
+from jgr.cli.options import STEP_HELP, add_processes, add_run
 from jgr.cli.setup import set_up
 
 
@@ -19,11 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="decides the latents (default: %(default)s)")
     parser.add_argument("--weights", choices=("ema", "raw"), help="default: what the config says")
     parser.add_argument("--quiet", action="store_true", help="print nothing")
+    add_processes(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command."""
-    set_up()
+    set_up(options)
     from jgr.jobs.evaluate import evaluate
 
     evaluate(

@@ -30,3 +30,16 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let the run's config name classes outside jgr, optax and flax: runs that code",
     )
+
+
+def add_processes(parser: argparse.ArgumentParser) -> None:
+    """How several processes that share the work find each other."""
+    group = parser.add_argument_group("several processes")
+    group.add_argument(
+        "--distributed",
+        action="store_true",
+        help="this is one of several processes that JAX can find, as on a TPU pod; srun, mpirun and GKE are noticed",
+    )
+    group.add_argument("--coordinator_address", metavar="HOST:PORT", help="of process 0, where no launcher tells it")
+    group.add_argument("--num_processes", type=int, metavar="N", help="how many there are")
+    group.add_argument("--process_id", type=int, metavar="I", help="which this is, from 0")

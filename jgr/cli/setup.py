@@ -1,5 +1,6 @@
-"""Settings of the process that only the command line may make: the compile cache, and quiet libraries."""
+"""Settings of the process that only the command line may make: compile cache, quiet libraries, other processes."""
 
+import argparse
 import functools
 import logging
 import os
@@ -7,10 +8,13 @@ import sys
 from pathlib import Path
 
 
-def set_up() -> None:
-    """Puts compiled programs on disk, so that the second start of a config is fast.
+def set_up(options: argparse.Namespace | None = None) -> None:
+    """Puts compiled programs on disk, so that the second start of a config is fast, and joins the other processes.
 
-    They go to `$JGR_COMPILE_CACHE`, or `~/.cache/jgr/xla`; an empty variable turns the cache off.
+    Args:
+        options: Those of `jgr.cli.options.add_processes`; None for a command that runs in one process.
+
+    Programs go to `$JGR_COMPILE_CACHE`, or `~/.cache/jgr/xla`; an empty variable turns the cache off.
     """
     import jax
 
@@ -21,6 +25,10 @@ def set_up() -> None:
     if folder:
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    if options is not None:
+        from jgr.processes import initialize
+
+        initialize(options.distributed, options.coordinator_address, options.num_processes, options.process_id)
 
 
 @functools.cache

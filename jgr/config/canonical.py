@@ -16,9 +16,9 @@ def canonical_json(config: ConfigDict | Mapping[str, Any]) -> str:
 
 
 def config_hash(config: ConfigDict | Mapping[str, Any]) -> str:
-    """First 12 hexadecimal digits of the SHA-256 of everything but `seed`: runs that differ only in seed share it."""
-    without_seed = {key: value for key, value in to_plain(config).items() if key != "seed"}
-    return hashlib.sha256(canonical_json(without_seed).encode()).hexdigest()[:12]
+    """First 12 hexadecimal digits of the SHA-256 of all but `seed` and `mesh`: what runs of one experiment share."""
+    experiment = {key: value for key, value in to_plain(config).items() if key not in ("seed", "mesh")}
+    return hashlib.sha256(canonical_json(experiment).encode()).hexdigest()[:12]
 
 
 def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

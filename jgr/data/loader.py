@@ -4,20 +4,21 @@ import atexit
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key
+from jaxtyping import Array, Int, Key
 
 from jgr.data.augment import Augment
 from jgr.data.records import EvaluationRecords, Fit, HostBatch, TrainingRecords
 from jgr.data.source import Source
 from jgr.errors import ConfigError, DataError
 from jgr.images import to_float
+from jgr.mesh import Mesh
 from jgr.rng import record_keys
 
 _MODES = ("auto", "resident", "streamed")
@@ -92,7 +93,8 @@ class Loader:
     loader = Loader(data, seed=0, batch_size=128)
     arrays, assemble = loader.arrays, jax.jit(loader.assemble)
     for host_batch in loader.batches(start_step, stop_step):
-        batch = assemble(arrays, host_batch, purpose_key(seed, "data"))
+        step_batch = {name: array[0] for name, array in host_batch.items()}
+        batch = assemble(arrays, step_batch, purpose_key(seed, "data"))
     ```
 
     Attributes:
@@ -100,6 +102,8 @@ class Loader:
         seed: The run's seed.
         batch_size: Records of a batch, over all devices; may exceed the number of records.
         batches_per_step: Fresh batches that a step consumes.
+        steps_per_call: Steps whose batches come together.
+        mesh: The devices; each process reads what its own need.
 
     Raises:
         ConfigError: A value is impossible, or, at the first use of images, they are too small for `data.augment`.
@@ -111,9 +115,11 @@ class Loader:
     seed: int
     batch_size: int
     batches_per_step: int = 1
+    steps_per_call: int = 1
+    mesh: Mesh = Mesh(data=1)  # noqa: RUF009 (frozen)
 
     def __post_init__(self) -> None:
-        for field in ("batch_size", "batches_per_step"):
+        for field in ("batch_size", "batches_per_step", "steps_per_call"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} = {getattr(self, field)} must be at least 1")
 
@@ -137,7 +143,7 @@ class Loader:
 
     @functools.cached_property
     def arrays(self) -> dict[str, Array]:
-        """A resident set on the device: `image` uint8 [num_records, ...] and `label` int32; nothing of a streamed one.
+        """A resident set, whole on every device: `image` uint8 [num_records, ...] and `label` int32; else nothing.
 
         Loaded when first asked for.
         """
@@ -149,7 +155,8 @@ class Loader:
         for chunk, part in zip(chunks, parts, strict=True):
             if part.keys() != parts[0].keys() or part["image"].shape[1:] != parts[0]["image"].shape[1:]:
                 self.data.fit.read(self.data.source, [0, chunk[0]])  # raises the error that names the record
-        return {name: jnp.asarray(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return self.mesh.put_replicated(whole)
 
     def check_num_steps(self, num_steps: int) -> None:
         """Checks that positions stay within uint32.
@@ -164,31 +171,62 @@ class Loader:
                 f"config.train.num_steps = {num_steps} takes {taken} records, more than 2**32; at most {most} steps"
             )
 
-    def batches(self, start_step: int, stop_step: int) -> Generator[HostBatch, None, None]:
-        """The host's part of steps `start_step` to `stop_step - 1`, each array [batches_per_step, batch_size, ...].
+    def batches(self, start_step: int, stop_step: int) -> Generator[dict[str, Any], None, None]:
+        """The host's part of steps `start_step` to `stop_step - 1`, those of one call together.
 
-        `index` int32 and `position` uint32; when streamed also `image` uint8 and, where records have it, `label` int32.
-        Close the iterator (or let it end) to stop its threads and processes.
+        Each array is [steps_per_call, batches_per_step, batch_size, ...]: `index` int32 and `position` uint32; when
+        streamed also `image` uint8 and, where records have it, `label` int32.
+        Of several devices' batches each lies on its device already. Close the iterator (or let it end) to stop its
+        threads and processes.
+
+        Raises:
+            ConfigError: A batch cannot be cut over the devices, or as `check_num_steps`.
+            ValueError: `start_step` or `stop_step` is no multiple of `steps_per_call`.
         """
         self.check_num_steps(stop_step)
-        records = TrainingRecords(
+        self.mesh.check_batch_size(self.batch_size, "config.train.batch_size")
+        if start_step % self.steps_per_call or stop_step % self.steps_per_call:
+            raise ValueError(f"steps {start_step} to {stop_step} are no multiples of {self.steps_per_call}")
+        rows = self.mesh.rows(self.batch_size)
+        records = self._records(
+            None if self.resident else self.data.fit, None if len(rows) == self.batch_size else rows
+        )
+        calls = range(start_step // self.steps_per_call, stop_step // self.steps_per_call)
+        return self._placed(
+            map(records, calls) if self.resident else _streamed(records, calls.start, calls.stop, self.data)
+        )
+
+    def step_index(self, step: int) -> Int[np.ndarray, "batches_per_step batch_size"]:
+        """Indices of the records that a step (from 0) takes, over all processes."""
+        records = dataclasses.replace(self._records(None, None), steps=1)
+        return records(step)["index"][0]
+
+    def _records(self, fit: Fit | None, rows: Int[np.ndarray, "rows"] | None) -> TrainingRecords:
+        return TrainingRecords(
             source=self.data.source,
-            fit=None if self.resident else self.data.fit,
+            fit=fit,
             seed=self.seed,
             shuffle=self.data.shuffle,
+            steps=self.steps_per_call,
             batches=self.batches_per_step,
             batch_size=self.batch_size,
+            rows=rows,
         )
-        if self.resident:
-            return (records(step) for step in range(start_step, stop_step))
-        return _streamed(records, start_step, stop_step, self.data)
+
+    def _placed(self, local: Iterator[HostBatch]) -> Generator[dict[str, Any], None, None]:
+        try:
+            for batch in local:
+                yield self.mesh.put_batch(batch, self.batch_size, axis=2)
+        finally:
+            if isinstance(local, Generator):
+                local.close()
 
     def assemble(self, arrays: dict[str, Array], host_batch: dict[str, Any], key: Key[Array, ""]) -> dict[str, Array]:
         """The batch of a step from its host part: gathered, converted and augmented. Pure; meant to be jitted.
 
         Args:
             arrays: `self.arrays`.
-            host_batch: An element of `self.batches`.
+            host_batch: Of one step: an element of `self.batches` at one place of its first axis.
             key: The run's key for data, the same at every step.
 
         Returns:
@@ -214,7 +252,12 @@ class Loader:
         return self.data.fit.read(self.data.source, [0] if self.num_records else [])
 
 
-def evaluation_batches(data: Data, batch_size: int, num_records: int | None = None) -> Generator[HostBatch, None, None]:
+def evaluation_batches(
+    data: Data,
+    batch_size: int,
+    num_records: int | None = None,
+    rows: Int[np.ndarray, "rows"] | None = None,
+) -> Generator[HostBatch, None, None]:
     """The records of a source in its order, for evaluation.
 
     Images are resized and centre-cropped as `data.resize` and `data.crop` say; `data.augment`, `shuffle` and `mode`
@@ -224,6 +267,7 @@ def evaluation_batches(data: Data, batch_size: int, num_records: int | None = No
         data: What to evaluate on.
         batch_size: Records of every batch; the tail repeats the last record.
         num_records: How many records, from the first; all when None.
+        rows: Which records of every batch to read, where several processes share the work; all when None.
 
     Returns:
         An iterator of dicts with `image` uint8 [batch, height, width, channels], `label` int32 where records have one,
@@ -239,7 +283,7 @@ def evaluation_batches(data: Data, batch_size: int, num_records: int | None = No
         raise ConfigError(f"num_records = {count} must be between 1 and the {available} of {data.source.name}")
     if batch_size < 1:
         raise ConfigError(f"batch_size = {batch_size} must be at least 1")
-    records = EvaluationRecords(source=data.source, fit=data.fit, num_records=count, batch_size=batch_size)
+    records = EvaluationRecords(source=data.source, fit=data.fit, num_records=count, batch_size=batch_size, rows=rows)
     return _streamed(records, 0, -(-count // batch_size), data)
 
 

@@ -95,34 +95,41 @@ class Fit:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingRecords:
-    """The host batch of a training step: every array has the leading shape [batches, batch_size].
+    """The host batches of training steps: every array has the leading shape [steps, batches, rows].
 
     Attributes:
         source: Where the records are.
         fit: How their images become images of one size; None leaves the images out (they are on the device).
         seed: The run's seed.
         shuffle: Whether each epoch has an order of its own; else records come in the source's.
+        steps: Steps that are taken at once.
         batches: Batches of a step.
-        batch_size: Records of a batch.
+        batch_size: Records of a batch, over all processes.
+        rows: Which of them this process reads; all when None.
     """
 
     source: Source
     fit: Fit | None
     seed: int
     shuffle: bool
+    steps: int
     batches: int
     batch_size: int
+    rows: Int[np.ndarray, "rows"] | None = None
 
-    def __call__(self, step: int) -> HostBatch:
-        """`index` int32, `position` uint32 and, with `fit`, `image` uint8 and `label` int32."""
-        count = self.batches * self.batch_size
-        position = int(step) * count + np.arange(count, dtype=np.int64)
+    def __call__(self, call: int) -> HostBatch:
+        """Of the steps from `call * steps` on: `index` int32, `position` uint32, and with `fit` `image` and `label`."""
+        count = self.steps * self.batches * self.batch_size
+        grid = (int(call) * count + np.arange(count)).reshape(self.steps, self.batches, self.batch_size)
+        if self.rows is not None:
+            grid = grid[..., self.rows]
+        position = grid.ravel()
         size = len(self.source)
         index = record_index(self.seed, position, size) if self.shuffle else position % size
         batch = {"index": index.astype(np.int32), "position": position.astype(np.uint32)}
         if self.fit:
             batch |= self.fit.read(self.source, index.tolist(), seed=self.seed, position=position.tolist())
-        return {name: array.reshape(self.batches, self.batch_size, *array.shape[1:]) for name, array in batch.items()}
+        return {name: array.reshape(*grid.shape, *array.shape[1:]) for name, array in batch.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,22 +140,26 @@ class EvaluationRecords:
         source: Where the records are.
         fit: How their images become images of one size; crops are of the centre.
         num_records: How many records, from the first, are evaluated.
-        batch_size: Records of a batch.
+        batch_size: Records of a batch, over all processes.
+        rows: Which of them this process reads; all when None.
     """
 
     source: Source
     fit: Fit
     num_records: int
     batch_size: int
+    rows: Int[np.ndarray, "rows"] | None = None
 
     def __call__(self, batch: int) -> HostBatch:
         """`image` uint8, `label` int32, `index` int32 and `mask` bool, False where a record is a filling."""
         place = int(batch) * self.batch_size + np.arange(self.batch_size)
-        mask = place < self.num_records
-        real = self.fit.read(self.source, place[mask].tolist())
-        filling = np.minimum(np.arange(self.batch_size), mask.sum() - 1)
+        if self.rows is not None:
+            place = place[self.rows]
+        index = np.minimum(place, self.num_records - 1)
+        read, filling = np.unique(index, return_inverse=True)
+        real = self.fit.read(self.source, read.tolist())
         filled = {name: array[filling] for name, array in real.items()}
-        return {**filled, "index": np.minimum(place, self.num_records - 1).astype(np.int32), "mask": mask}
+        return {**filled, "index": index.astype(np.int32), "mask": place < self.num_records}
 
 
 def _size(image: Int[np.ndarray, "h w c"] | UInt8[np.ndarray, "h w c"]) -> str:

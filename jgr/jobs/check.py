@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from jgr.config import config_hash, resolve
 from jgr.jobs.experiment import Experiment, open_experiment
-from jgr.jobs.step import abstract_metrics, abstract_state, make_loader
+from jgr.jobs.step import make_loader, state_shapes, trace_step
 from jgr.state import TrainState, leaves_by_name
 
 
@@ -30,8 +30,8 @@ def check(config: ConfigDict | Mapping[str, Any], compile_step: bool = False) ->
     resolved = resolve(config, Experiment)
     experiment = open_experiment(resolved)
     loader = make_loader(experiment)
-    state = abstract_state(experiment, loader)
-    metrics = abstract_metrics(experiment, loader, state)
+    state = state_shapes(experiment, loader)
+    traced = trace_step(experiment, loader, state)
     parts = [_parameter_table(name, params) for name, params in state.params.items()]
     parts.append(_state_table(state))
     if compile_step:
@@ -40,7 +40,7 @@ def check(config: ConfigDict | Mapping[str, Any], compile_step: bool = False) ->
         size = "unknown on this platform" if memory is None else _bytes(memory.temp_size_in_bytes)
         parts.append(f"temporary memory of the compiled step: {size}")
     source, train = experiment.data.source, experiment.train
-    reported = ", ".join(name for name in metrics if not name.startswith("finite/"))
+    reported = ", ".join(name for name in traced.metrics if not name.startswith("finite/"))
     parts.append(
         tabulate(
             [
@@ -50,6 +50,7 @@ def check(config: ConfigDict | Mapping[str, Any], compile_step: bool = False) ->
                     "steps",
                     f"{train.num_steps} of {experiment.images_per_step} images: {_epochs(experiment):.4g} epochs",
                 ],
+                ["a step", f"{traced.flops / 1e9:,.4g} GFLOP in matrix products and convolutions"],
                 ["reports", reported],
             ],
             tablefmt="plain",

@@ -8,9 +8,8 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from jgr.checkpoint import DamagedCheckpointError
 from jgr.config import config_hash
-from jgr.errors import CheckpointError, ConfigError
+from jgr.errors import CheckpointError, ConfigError, DamagedCheckpointError
 from jgr.jobs.load import Run, Weights
 from jgr.jobs.score import Scorer
 from jgr.run.folder import RunFolder
@@ -76,7 +75,7 @@ class _Job:
 
     def __init__(self, run: Run, seed: int, weights: Weights, quiet: bool) -> None:
         self._run, self._seed, self._weights, self._quiet = run, seed, weights, quiet
-        self._scorer = Scorer(run.experiment.task, run.experiment.evaluation, run.experiment.data)
+        self._scorer = Scorer(run.experiment.task, run.experiment.evaluation, run.experiment.data, run.mesh)
         repositories = git_state([Path(__file__).resolve().parent])
         self._commit = repositories[0]["commit"] if repositories else None
 

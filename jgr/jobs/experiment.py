@@ -4,11 +4,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import jax.numpy as jnp
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jgr.config import Clock, Context, Duration, build, to_plain
 from jgr.data.loader import Data
 from jgr.errors import ConfigError
+from jgr.mesh import Mesh
 from jgr.metrics.metric import DistributionMetric
 from jgr.state import TrainState
 from jgr.tasks.task import Task
@@ -31,6 +34,9 @@ class Average:
             raise ConfigError(f"ramp_up = {self.ramp_up} must be positive")
 
 
+_CADENCES = ("log_every", "checkpoint_every", "sample_every")
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Train:
     """The training.
@@ -38,6 +44,9 @@ class Train:
     Args:
         num_steps: Its length.
         batch_size: Records in a batch, over all devices.
+        steps_per_call: Steps in one compiled call, which saves the time between calls where a step takes a few
+            milliseconds. It must divide `num_steps` and every cadence; a run stops between calls only.
+        dtype: Of the networks' computation. Parameters, optimisers, statistics and losses stay float32.
         log_every: A line of `metrics.jsonl`, with the values of that very step.
         checkpoint_every: A checkpoint; there is always one at the end.
         sample_every: A picture of the same latents; one at the end, too. 0 for none.
@@ -49,6 +58,8 @@ class Train:
 
     num_steps: Duration
     batch_size: int
+    steps_per_call: int = 1
+    dtype: Literal["float32", "bfloat16"] = "float32"
     log_every: Duration = 100
     checkpoint_every: Duration = 1000
     sample_every: Duration = 1000
@@ -58,7 +69,8 @@ class Train:
     average: Average = dataclasses.field(default_factory=Average)
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "batch_size", "log_every", "checkpoint_every", "num_samples", "keep_checkpoints"):
+        positive = ("num_steps", "batch_size", "steps_per_call", "num_samples", "keep_checkpoints", *_CADENCES[:2])
+        for name in positive:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")
         if self.sample_every < 0:
@@ -67,6 +79,11 @@ class Train:
             raise ConfigError(
                 f"keep_every = {self.keep_every} must be a multiple of checkpoint_every = {self.checkpoint_every}"
             )
+        for name in ("num_steps", *_CADENCES):
+            if getattr(self, name) % self.steps_per_call:
+                raise ConfigError(
+                    f"{name} = {getattr(self, name)} must be a multiple of steps_per_call = {self.steps_per_call}"
+                )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,6 +120,7 @@ class Experiment:
         data: What is trained on.
         task: What is learned.
         train: The training.
+        mesh: How training, evaluation and sampling are spread over devices.
         evaluation: What `jgr evaluate` measures.
         validation: A cheap evaluation before every checkpoint, whose first metric decides which is the best; never on
             a test set. None: no checkpoint is the best.
@@ -112,6 +130,7 @@ class Experiment:
     data: Data
     task: Task
     train: Train
+    mesh: Mesh = dataclasses.field(default_factory=Mesh)
     evaluation: Evaluation = dataclasses.field(default_factory=Evaluation)
     validation: Evaluation | None = None
 
@@ -157,8 +176,9 @@ def open_experiment(config: ConfigDict | Mapping[str, Any], trust: bool = True) 
     context = Context(trust=trust, clock=clock)
     built = {
         "data": data,
-        "task": build(plain["task"], Task, "config.task", context),
-        "train": build(plain["train"], Train, "config.train", context),
+        "train": (training := build(plain["train"], Train, "config.train", context)),
+        "task": _computing_in(training.dtype, build(plain["task"], Task, "config.task", context)),
+        "mesh": build(plain["mesh"], Mesh, "config.mesh", context),
         "evaluation": build(plain["evaluation"], Evaluation, "config.evaluation", context),
         "validation": build(plain["validation"], Evaluation, "config.validation", context)
         if plain["validation"] is not None
@@ -168,6 +188,29 @@ def open_experiment(config: ConfigDict | Mapping[str, Any], trust: bool = True) 
         return Experiment(seed=plain["seed"], **built)
     except ConfigError as error:
         raise ConfigError(f"config.{error}") from error
+
+
+def _computing_in(dtype: str, task: Task) -> Task:
+    """The task with networks that compute in a type of number.
+
+    Raises:
+        ConfigError: If a network has no field `dtype`, or computes in another type by its own config.
+    """
+    if dtype == "float32":
+        return task
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(task):
+        network = getattr(task, field.name)
+        if not isinstance(network, nn.Module):
+            continue
+        if not hasattr(network, "dtype"):
+            raise ConfigError(
+                f"config.train.dtype = {dtype}: {type(network).__qualname__}, config.task.{field.name}, has no field "
+                "dtype and cannot compute in it"
+            )
+        if network.dtype is None:
+            changed[field.name] = network.clone(dtype=jnp.dtype(dtype))
+    return dataclasses.replace(task, **changed)
 
 
 def _clock(plain: dict[str, Any], images_per_step: int, data: Data) -> Clock:

@@ -12,8 +12,9 @@ from jgr.checkpoint import Checkpointer
 from jgr.config import resolve
 from jgr.errors import CheckpointError, ConfigError
 from jgr.jobs.experiment import Experiment, open_experiment
-from jgr.jobs.sampling import for_sampling, make_sample, sample_keys
-from jgr.jobs.step import abstract_state, make_loader
+from jgr.jobs.sampling import make_sample
+from jgr.jobs.step import make_loader, state_shapes
+from jgr.mesh import Mesh
 from jgr.run.folder import RunFolder
 from jgr.state import TrainState, averaged
 from jgr.tasks.task import Sampler
@@ -37,6 +38,12 @@ class Run:
         self.folder = RunFolder.open(workdir)
         self.config: ConfigDict = resolve(self.folder.config(), Experiment, trust=trust)
         self.experiment: Experiment = open_experiment(self.config, trust=trust)
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        """The devices that score and sample: as in the config, or all there are where it asks for more."""
+        mesh = self.experiment.mesh
+        return mesh if mesh.fits() else Mesh()
 
     @property
     def state(self) -> TrainState:
@@ -109,10 +116,10 @@ class Run:
                 f"{type(task).__qualname__} of {self.folder.path} generates no images: no method sample"
             )
         state = self.restore(step)
-        state = for_sampling(averaged(state) if weights == "ema" else state)
-        draw = make_sample(task)
-        batches = [draw(state, sample_keys(seed, "samples", batch_size, i)) for i in range(0, num, batch_size)]
-        return np.concatenate([np.asarray(batch) for batch in batches])[:num]
+        state = averaged(state) if weights == "ema" else state
+        draw = make_sample(task, self.mesh, "samples")
+        batches = [np.asarray(draw(state, seed, batch_size, i))[:batch_size] for i in range(0, num, batch_size)]
+        return np.concatenate(batches)[:num]
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`."""
@@ -133,7 +140,8 @@ class Run:
 
     @cached_property
     def _abstract(self) -> TrainState:
-        return abstract_state(self.experiment, make_loader(self.experiment))
+        shapes = state_shapes(self.experiment, make_loader(self.experiment))
+        return self.mesh.with_shardings(shapes)
 
 
 def load(workdir: str | Path, trust: bool = False) -> Run:

@@ -26,10 +26,10 @@ class TrainingProgress:
         terminal = not quiet and sys.stderr.isatty()
         self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True) if terminal else None
 
-    def advance(self) -> None:
-        """One step more."""
+    def advance(self, steps: int) -> None:
+        """Some steps more."""
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(steps)
 
     def restart(self, step: int) -> None:
         """Counts speed and time left from here, the step after which all is compiled."""

@@ -11,12 +11,11 @@ import numpy as np
 from jgr.errors import CheckpointError, RunError
 from jgr.jobs.evaluate import evaluate
 from jgr.jobs.load import Run
+from jgr.jobs.observe import MEASURED
 from jgr.jobs.train import train
 from jgr.run.manifest import environment_differences
 from jgr.run.rows import value
 from jgr.state import TrainState, leaves_by_name
-
-_TIMING = ("images_per_s", "elapsed_s")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +126,7 @@ Rows = dict[str, Mapping[str, Any]]
 
 
 def _logged(rows: list[dict[str, Any]]) -> Rows:
-    return {f"step {row['step']}": {k: v for k, v in row.items() if k not in _TIMING} for row in rows}
+    return {f"step {row['step']}": {k: v for k, v in row.items() if k not in MEASURED} for row in rows}
 
 
 def _measured(rows: list[dict[str, Any]]) -> Rows:

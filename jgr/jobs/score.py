@@ -12,7 +12,8 @@ from jgr.data.loader import Data, evaluation_batches
 from jgr.data.source import fingerprint
 from jgr.errors import ConfigError
 from jgr.jobs.experiment import Evaluation
-from jgr.jobs.sampling import for_sampling, make_sample, sample_keys
+from jgr.jobs.sampling import make_sample
+from jgr.mesh import Mesh
 from jgr.metrics.metric import DistributionMetric
 from jgr.state import TrainState, averaged
 from jgr.tasks.task import Sampler, Task
@@ -30,12 +31,13 @@ class Scorer:
         task: What made the states.
         evaluation: What to measure.
         training_data: The real images where the evaluation names none.
+        mesh: The devices.
 
     Raises:
         ConfigError: If a metric needs what the task cannot do.
     """
 
-    def __init__(self, task: Task, evaluation: Evaluation, training_data: Data) -> None:
+    def __init__(self, task: Task, evaluation: Evaluation, training_data: Data, mesh: Mesh) -> None:
         if evaluation.metrics and not isinstance(task, Sampler):
             metric = next(iter(evaluation.metrics.values()))
             raise ConfigError(
@@ -47,9 +49,10 @@ class Scorer:
         self._metrics = evaluation.metrics
         self._reference: dict[str, Any] | None = None
         self._dataset: str | None = None
-        self._real_features = jax.jit(self._features)
-        sample = make_sample(task)
-        self._sample_features = jax.jit(lambda state, keys: self._features(sample(state, keys)))
+        self._mesh = mesh
+        self._batch_size = mesh.rounded_up(evaluation.batch_size)
+        self._real_features = jax.jit(self._features, out_shardings=mesh.replicated)
+        self._sample_features = make_sample(task, mesh, "evaluation", self._features)
 
     @property
     def dataset(self) -> str:
@@ -78,7 +81,7 @@ class Scorer:
         self._reference = reference
         if weights == "ema":
             state = averaged(state)
-        generated = self._gather(self._sample_batches(for_sampling(state), seed), advance)
+        generated = self._gather(self._sample_batches(state, seed), advance)
         split = self._data.source.name.rpartition("-")[2]
         return [
             {
@@ -103,14 +106,16 @@ class Scorer:
         return states
 
     def _real_batches(self) -> Iterator[tuple[Any, np.ndarray]]:
-        for batch in evaluation_batches(self._data, self._evaluation.batch_size):
-            yield self._real_features(batch["image"]), batch["mask"]
+        size, total = self._batch_size, len(self._data.source)
+        rows = self._mesh.rows(size)
+        for start, batch in zip(range(0, total, size), evaluation_batches(self._data, size, rows=rows), strict=True):
+            images = self._mesh.put_batch({"image": batch["image"]}, size)["image"]
+            yield self._real_features(images), np.arange(start, start + size) < total
 
     def _sample_batches(self, state: TrainState, seed: int) -> Iterator[tuple[Any, np.ndarray]]:
-        size, total = self._evaluation.batch_size, self._evaluation.num_samples
+        size, total = self._batch_size, self._evaluation.num_samples
         for start in range(0, total, size):
-            keys = sample_keys(seed, "evaluation", size, start)
-            yield self._sample_features(state, keys), np.arange(start, start + size) < total
+            yield self._sample_features(state, seed, size, start), np.arange(start, start + size) < total
 
 
 def _computed(metric: DistributionMetric, reference: Any, generated: Any) -> float:

@@ -1,5 +1,6 @@
-"""The compiled training step: batch, the task's step, step counter, average."""
+"""The compiled training steps: batch, the task's step, step counter, average."""
 
+import dataclasses
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,17 +10,45 @@ from typing import Any
 import flax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jgr.data.loader import Loader
 from jgr.errors import ConfigError, JgrError
+from jgr.flops import count_flops
 from jgr.jobs.experiment import Experiment
+from jgr.mesh import Mesh
 from jgr.rng import purpose_key, step_key
+from jgr.scan import scan
 from jgr.state import TrainState, advance_average, leaves_by_name
 from jgr.tasks.update import FINITE
 
-Step = Callable[[TrainState, Any, Any], tuple[TrainState, dict[str, Any]]]
-"""(state, the loader's arrays, host part of a batch) -> (state, metrics); the state is donated."""
+
+class Step:
+    """The compiled steps of one call. Their randomness follows from the seed and `state.step` alone.
+
+    Args:
+        call: What to compile: (state, seed, the loader's arrays, an element of its batches) -> (state, metrics).
+        seed: The run's.
+        mesh: The devices.
+        abstract: Where the state lies.
+    """
+
+    def __init__(self, call: Callable[..., Any], seed: int, mesh: Mesh, abstract: TrainState) -> None:
+        shardings = (jax.tree.map(lambda leaf: leaf.sharding, abstract), mesh.replicated)
+        self._compiled = jax.jit(call, donate_argnums=0, out_shardings=shardings)
+        # An argument of the compiled function, so that another seed does not compile it again.
+        self._seed, self._mesh = np.uint32(seed), mesh
+
+    def __call__(self, state: TrainState, arrays: Any, host_batches: Any) -> tuple[TrainState, dict[str, Any]]:
+        """The state after the call, the one before being donated, and metrics, each [steps_per_call]."""
+        with self._mesh.entered():
+            return self._compiled(state, self._seed, arrays, host_batches)
+
+    def lower(self, state: TrainState, arrays: Any, host_batches: Any) -> jax.stages.Lowered:
+        """The program before it is compiled, of arrays or of their shapes."""
+        with self._mesh.entered():
+            return self._compiled.lower(state, self._seed, arrays, host_batches)
 
 
 def make_loader(experiment: Experiment) -> Loader:
@@ -29,32 +58,47 @@ def make_loader(experiment: Experiment) -> Loader:
         seed=experiment.seed,
         batch_size=experiment.train.batch_size,
         batches_per_step=experiment.task.batches_per_step,
+        steps_per_call=experiment.train.steps_per_call,
+        mesh=experiment.mesh,
     )
 
 
-def make_step(experiment: Experiment, loader: Loader) -> Step:
-    """The jitted step. Its randomness follows from the seed and `state.step` alone."""
-    # Arguments of the compiled function, so that another seed does not compile it again.
-    keys = {purpose: purpose_key(experiment.seed, purpose) for purpose in ("data", "step")}
+def make_step(experiment: Experiment, loader: Loader, abstract: TrainState) -> Step:
+    """The steps of a training.
 
-    def step(state: TrainState, keys: Any, arrays: Any, host_batch: Any) -> tuple[TrainState, dict[str, Any]]:
-        batch = loader.assemble(arrays, host_batch, keys["data"])
-        state, metrics = experiment.task.step(state, batch, step_key(keys["step"], state.step))
-        metrics = {**metrics, **_finite_checks(state, metrics)}
-        state = state.replace(step=state.step + 1)
-        average = experiment.train.average
-        return advance_average(state, average.half_life, average.ramp_up), metrics
+    Args:
+        experiment: What to train.
+        loader: What `make_loader` gives.
+        abstract: What `abstract_state` gives.
+    """
+    mesh, train = experiment.mesh, experiment.train
 
-    compiled = jax.jit(step, donate_argnums=0)
-    return lambda state, arrays, host_batch: compiled(state, keys, arrays, host_batch)
+    def call(state: TrainState, seed: Any, arrays: Any, host_batches: Any) -> tuple[TrainState, dict[str, Any]]:
+        def step(state: TrainState, host_batch: Any) -> tuple[TrainState, dict[str, Any]]:
+            batch = loader.assemble(arrays, host_batch, purpose_key(seed, "data"))
+            batch = jax.lax.with_sharding_constraint(batch, mesh.batch(axis=1))
+            key = step_key(purpose_key(seed, "step"), state.step)
+            state, metrics = experiment.task.step(state, batch, key)
+            metrics = {**metrics, **_finite_checks(state, metrics)}
+            state = state.replace(step=state.step + 1)
+            return advance_average(state, train.average.half_life, train.average.ramp_up), metrics
+
+        if train.steps_per_call > 1:
+            return scan(step, state, host_batches)
+        state, metrics = step(state, jax.tree.map(lambda array: array[0], host_batches))
+        return state, jax.tree.map(lambda value: value[None], metrics)
+
+    return Step(call, experiment.seed, mesh, abstract)
 
 
 def _finite_checks(state: TrainState, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Whether all parameters and reported losses are finite, also of a task that does not use `update`."""
+    """Whether all parameters and reported losses are finite, also of a task that does not use `update`.
+
+    Parameters by the sum of their squares, which on CPU is several times faster than a look at every element; it
+    overflows where one is beyond 1e19.
+    """
     checks = {
-        f"{FINITE}{network}/parameters": jnp.all(
-            jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)])
-        )
+        f"{FINITE}{network}/parameters": jnp.isfinite(optax.tree.norm(params, squared=True))
         for network, params in state.params.items()
     }
     losses = {name: value for name, value in metrics.items() if name.endswith("loss") and not name.startswith(FINITE)}
@@ -62,7 +106,18 @@ def _finite_checks(state: TrainState, metrics: dict[str, Any]) -> dict[str, Any]
 
 
 def abstract_state(experiment: Experiment, loader: Loader) -> TrainState:
-    """Shapes and types of the state, by `jax.eval_shape`: nothing is computed.
+    """Shapes, types and shardings of the state, by `jax.eval_shape`: nothing is computed.
+
+    Raises:
+        ConfigError: If the networks do not fit the data, or the batch not the devices.
+    """
+    experiment.mesh.check_batch_size(experiment.train.batch_size, "config.train.batch_size")
+    state: TrainState = experiment.mesh.with_shardings(state_shapes(experiment, loader))
+    return state
+
+
+def state_shapes(experiment: Experiment, loader: Loader) -> TrainState:
+    """Shapes and types of the state, whatever devices there are.
 
     Raises:
         ConfigError: If the networks do not fit the data.
@@ -73,14 +128,29 @@ def abstract_state(experiment: Experiment, loader: Loader) -> TrainState:
     return state
 
 
-def abstract_metrics(experiment: Experiment, loader: Loader, state: TrainState) -> dict[str, Any]:
-    """Shapes of what a step reports, by `jax.eval_shape`.
+@dataclasses.dataclass(frozen=True)
+class TracedStep:
+    """What a step does, as its trace tells.
+
+    Attributes:
+        metrics: Shapes of what it reports.
+        flops: Operations of its matrix products and convolutions, see `jgr.flops.count_flops`.
+    """
+
+    metrics: dict[str, Any]
+    flops: int
+
+
+def trace_step(experiment: Experiment, loader: Loader, state: TrainState) -> TracedStep:
+    """Traces a step, computing nothing.
 
     Raises:
         ConfigError: If the step cannot be traced, changes the form of the state, or reports what is no scalar.
     """
     with _task_errors("step"):
-        after, metrics = jax.eval_shape(experiment.task.step, state, loader.batch_spec(), jax.random.key(0))
+        jaxpr, (after, metrics) = jax.make_jaxpr(experiment.task.step, return_shape=True)(
+            state, loader.batch_spec(), jax.random.key(0)
+        )
     form, changed = ({n: (x.shape, x.dtype) for n, x in leaves_by_name(s).items()} for s in (state, after))
     for name in sorted(form.keys() | changed.keys()):
         if form.get(name) != changed.get(name):
@@ -88,7 +158,7 @@ def abstract_metrics(experiment: Experiment, loader: Loader, state: TrainState) 
     for name, value in metrics.items():
         if value.shape:
             raise ConfigError(f"config.task: its step reports {name} of shape {value.shape}; a metric must be a scalar")
-    return dict(metrics)
+    return TracedStep(metrics=dict(metrics), flops=count_flops(jaxpr.jaxpr))
 
 
 @contextmanager
@@ -106,13 +176,14 @@ def _task_errors(part: str) -> Iterator[None]:
         raise ConfigError(f"config.task: its {part} fails at {where}: {type(error).__name__}: {reason}") from error
 
 
-def initial_state(experiment: Experiment, loader: Loader) -> TrainState:
-    """The state before the first step."""
+def initial_state(experiment: Experiment, loader: Loader, abstract: TrainState) -> TrainState:
+    """The state before the first step, each array where `abstract` says."""
     shapes = loader.batch_spec()
 
-    def init(key: jax.Array) -> TrainState:
-        batch = {name: jax.numpy.zeros(spec.shape[1:], spec.dtype) for name, spec in shapes.items()}
-        return experiment.init(key, batch)
+    def init(seed: Any) -> TrainState:
+        batch = {name: jnp.zeros(spec.shape[1:], spec.dtype) for name, spec in shapes.items()}
+        return experiment.init(purpose_key(seed, "init"), batch)
 
-    state: TrainState = jax.jit(init)(purpose_key(experiment.seed, "init"))
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+    state: TrainState = jax.jit(init, out_shardings=shardings)(np.uint32(experiment.seed))
     return state

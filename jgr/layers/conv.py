@@ -1,12 +1,13 @@
-"""Strided and transposed convolutions whose gradients, of any order, are fast on CPU too.
+"""Convolutions, also strided, grouped and transposed, whose gradients, of any order, are fast on CPU too.
 
-A strided convolution, its transpose and its filter gradient are the three partial derivatives of one trilinear form
+A convolution, its transpose and its filter gradient are the three partial derivatives of one trilinear form
 
     sum over (b, i, k, c, d) of  large[b, stride * i + k - pad, c] * kernel[k, c, d] * small[b, i, d]
 
 so each is differentiated by the other two. Left to automatic differentiation, the filter gradient of a transposed
 convolution, and every gradient penalty on a strided one, becomes a convolution that XLA's CPU backend runs 10 to 40
-times slower (`experiments/conv_transpose.py` measures it).
+times slower (`experiments/conv_transpose.py` measures it). On CPU each form has a better formulation where XLA's is
+slow: depthwise as sums of shifts, grouped as dense blocks, 3x3 by minimal filtering. Other backends get XLA's own.
 
 Reverse mode may be nested as deep as wanted. Forward mode (`jax.jvp`, `jax.jacfwd`, `jax.hessian`) is not defined.
 """
@@ -14,6 +15,8 @@ Reverse mode may be nested as deep as wanted. Forward mode (`jax.jvp`, `jax.jacf
 import dataclasses
 import functools
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,12 +27,18 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jgr.errors import ConfigError
+from jgr.layers import depthwise
+from jgr.layers.winograd import Winograd
+
+_WINOGRAD_CHANNELS = 32  # With 16 it is slower than XLA's convolution.
+_WINOGRAD_NUMBERS = 1 << 26  # It needs 2.25 times the memory of the images at least: no more than 256 MB.
+_BLOCK_CHANNELS = 16  # of a block of a grouped convolution: XLA's convolutions of fewer channels are not faster
 
 Large = Float[Array, "batch large_height large_width large_channels"]
 Small = Float[Array, "batch small_height small_width small_channels"]
-Kernel = Float[Array, "kernel_height kernel_width large_channels small_channels"]
+Kernel = Float[Array, "kernel_height kernel_width large_channels_of_a_group small_channels"]
 Images = Float[Array, "batch height width channels"]
-Filter = Float[Array, "kernel_height kernel_width channels features"]
+Filter = Float[Array, "kernel_height kernel_width channels_of_a_group features"]
 Result = Float[Array, "batch new_height new_width features"]
 
 
@@ -43,35 +52,38 @@ class _Geometry:
 
     strides: tuple[int, int]
     pads: tuple[tuple[int, int], tuple[int, int]]
+    groups: int = 1
+
+    def large(self, small: Sequence[int], kernel: Sequence[int]) -> tuple[int, int]:
+        """Rows and columns of the large image."""
+        rows, columns = (
+            (side - 1) * stride + k - low - high
+            for side, k, stride, (low, high) in zip(small, kernel, self.strides, self.pads, strict=True)
+        )
+        return rows, columns
+
+    def kernel(self, large: Sequence[int], small: Sequence[int]) -> tuple[int, int]:
+        """Rows and columns of the kernel."""
+        rows, columns = (
+            side + low + high - stride * (steps - 1)
+            for side, steps, stride, (low, high) in zip(large, small, self.strides, self.pads, strict=True)
+        )
+        return rows, columns
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _shrink(geometry: _Geometry, large: Large, kernel: Kernel) -> Small:
-    return lax.conv_general_dilated(
-        large, kernel, geometry.strides, geometry.pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return _dispatch(_shrink_on_cpu, _shrink_by_lax, geometry, large, kernel)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _enlarge(geometry: _Geometry, small: Small, kernel: Kernel) -> Large:
-    return lax.platform_dependent(
-        small,
-        kernel,
-        cpu=functools.partial(_enlarge_by_phases, geometry),
-        default=functools.partial(_enlarge_by_dilation, geometry),
-    )
+    return _dispatch(_enlarge_on_cpu, _enlarge_by_dilation, geometry, small, kernel)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _filter(geometry: _Geometry, large: Large, small: Small) -> Kernel:
-    return lax.conv_general_dilated(
-        large,
-        small,
-        (1, 1),
-        geometry.pads,
-        rhs_dilation=geometry.strides,
-        dimension_numbers=("CHWN", "IHWO", "HWNC"),
-    )
+    return _dispatch(_filter_on_cpu, _filter_by_lax, geometry, large, small)
 
 
 _shrink.defvjp(
@@ -88,17 +100,135 @@ _filter.defvjp(
 )
 
 
+def _dispatch(cpu: Callable[..., Array], default: Callable[..., Array], *arguments: Any) -> Array:
+    geometry, *arrays = arguments
+    return lax.platform_dependent(
+        *arrays, cpu=functools.partial(cpu, geometry), default=functools.partial(default, geometry)
+    )
+
+
+def _shrink_by_lax(geometry: _Geometry, large: Large, kernel: Kernel) -> Small:
+    return lax.conv_general_dilated(
+        large,
+        kernel,
+        geometry.strides,
+        geometry.pads,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=geometry.groups,
+    )
+
+
+def _filter_by_lax(geometry: _Geometry, large: Large, small: Small) -> Kernel:
+    return lax.conv_general_dilated(
+        large,
+        small,
+        (1, 1),
+        geometry.pads,
+        rhs_dilation=geometry.strides,
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        batch_group_count=geometry.groups,
+    )
+
+
 def _enlarge_by_dilation(geometry: _Geometry, small: Small, kernel: Kernel) -> Large:
     """Convolution of the small image with zeros between its pixels, which accelerators have kernels for."""
     pads = [(k - 1 - low, k - 1 - high) for k, (low, high) in zip(kernel.shape[:2], geometry.pads, strict=True)]
+    *sides, channels, features = kernel.shape
+    groups = geometry.groups
+    kernel = kernel.reshape(*sides, channels, groups, features // groups).transpose(0, 1, 4, 3, 2)
     return lax.conv_general_dilated(
         small,
-        kernel[::-1, ::-1],
+        kernel.reshape(*sides, features // groups, groups * channels)[::-1, ::-1],
         (1, 1),
         pads,
         lhs_dilation=geometry.strides,
-        dimension_numbers=("NHWC", "HWOI", "NHWC"),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
     )
+
+
+def _shrink_on_cpu(geometry: _Geometry, large: Large, kernel: Kernel) -> Small:
+    if geometry.groups > 1:
+        if kernel.shape[2] == 1:
+            return depthwise.shrink(large, kernel, geometry.strides, geometry.pads)
+        return _by_blocks(_shrink_on_cpu, geometry, large, kernel)
+    if form := _winograd(geometry, large.shape[1:3], large, *kernel.shape):
+        return form.shrink(large, kernel)
+    return _shrink_by_lax(geometry, large, kernel)
+
+
+def _enlarge_on_cpu(geometry: _Geometry, small: Small, kernel: Kernel) -> Large:
+    if geometry.groups > 1:
+        if kernel.shape[2] == 1:
+            return depthwise.enlarge(small, kernel, geometry.strides, geometry.pads)
+        return _by_blocks(_enlarge_on_cpu, geometry, small, kernel)
+    if form := _winograd(geometry, geometry.large(small.shape[1:3], kernel.shape[:2]), small, *kernel.shape):
+        return form.enlarge(small, kernel)
+    if geometry.strides == (1, 1):
+        return _enlarge_by_dilation(geometry, small, kernel)
+    return _enlarge_by_phases(geometry, small, kernel)
+
+
+def _filter_on_cpu(geometry: _Geometry, large: Large, small: Small) -> Kernel:
+    sides = geometry.kernel(large.shape[1:3], small.shape[1:3])
+    channels, features = large.shape[-1] // geometry.groups, small.shape[-1]
+    if geometry.groups > 1:
+        if channels == 1:
+            return depthwise.filter_gradient(large, small, sides, geometry.strides, geometry.pads)
+        return _filter_by_blocks(geometry, large, small)
+    if form := _winograd(geometry, large.shape[1:3], large, *sides, channels, features):
+        return form.filter(large, small)
+    return _filter_by_lax(geometry, large, small)
+
+
+def _winograd(
+    geometry: _Geometry, large: Sequence[int], images: Array, rows: int, columns: int, channels: int, features: int
+) -> Winograd | None:
+    """The form of minimal filtering, where it is faster than XLA's convolution and of its precision."""
+    if (rows, columns) != (3, 3) or geometry.strides != (1, 1) or images.dtype != jnp.float32:
+        return None
+    form = Winograd((large[0], large[1]), geometry.pads)
+    tiles, most = images.shape[0] * form.tiles[0] * form.tiles[1], max(channels, features)
+    if min(channels, features) < _WINOGRAD_CHANNELS or tiles < most or 36 * tiles * most > _WINOGRAD_NUMBERS:
+        return None
+    return form
+
+
+def _by_blocks(
+    form: Callable[[_Geometry, Array, Array], Array], geometry: _Geometry, images: Array, kernel: Kernel
+) -> Array:
+    """A grouped convolution as dense ones: some groups together, with zeros between them."""
+    dense = dataclasses.replace(geometry, groups=1)
+    *sides, channels, features = kernel.shape
+    joined = _joined_groups(geometry.groups, min(channels, features // geometry.groups))
+    num_blocks, depth = geometry.groups // joined, features // geometry.groups
+    parts = kernel.reshape(*sides, channels, num_blocks, joined, depth)
+    blocks = jnp.einsum(
+        "ijcbrf,qr->bijqcrf", parts, jnp.eye(joined, dtype=kernel.dtype), precision=lax.Precision.HIGHEST
+    )
+    blocks = blocks.reshape(num_blocks, *sides, joined * channels, joined * depth)
+    return jnp.concatenate(
+        [form(dense, part, block) for part, block in zip(jnp.split(images, num_blocks, -1), blocks, strict=True)], -1
+    )
+
+
+def _filter_by_blocks(geometry: _Geometry, large: Large, small: Small) -> Kernel:
+    dense = dataclasses.replace(geometry, groups=1)
+    channels, depth = large.shape[-1] // geometry.groups, small.shape[-1] // geometry.groups
+    joined = _joined_groups(geometry.groups, min(channels, depth))
+    num_blocks = geometry.groups // joined
+    kernels = []
+    for large_part, small_part in zip(jnp.split(large, num_blocks, -1), jnp.split(small, num_blocks, -1), strict=True):
+        block = _filter_on_cpu(dense, large_part, small_part)
+        sides = block.shape[:2]
+        own = jnp.diagonal(block.reshape(*sides, joined, channels, joined, depth), axis1=2, axis2=4)
+        kernels.append(jnp.moveaxis(own, -1, -2).reshape(*sides, channels, joined * depth))
+    return jnp.concatenate(kernels, -1)
+
+
+def _joined_groups(groups: int, channels: int) -> int:
+    """How many groups make a block of at least `_BLOCK_CHANNELS` channels, or all."""
+    return next(n for n in range(1, groups + 1) if groups % n == 0 and (n * channels >= _BLOCK_CHANNELS or n == groups))
 
 
 def _enlarge_by_phases(geometry: _Geometry, small: Small, kernel: Kernel) -> Large:
@@ -128,13 +258,21 @@ def _enlarge_by_phases(geometry: _Geometry, small: Small, kernel: Kernel) -> Lar
     return image[:, cuts[0], cuts[1]]
 
 
-def conv(images: Images, kernel: Filter, strides: tuple[int, int] = (1, 1), padding: str = "SAME") -> Result:
+def conv(
+    images: Images,
+    kernel: Filter,
+    strides: tuple[int, int] = (1, 1),
+    padding: str = "SAME",
+    feature_group_count: int = 1,
+) -> Result:
     """Strided convolution, equal to `lax.conv_general_dilated`.
 
     Args:
         images: NHWC.
-        kernel: HWIO: height, width, channels of `images`, channels of the result.
+        kernel: HWIO: height, width, channels of a group of `images`, channels of the result.
         strides: Step in rows and columns.
+        feature_group_count: Number of groups: each group of the result's channels sees its group of the images'
+            channels only. As many as channels: a depthwise convolution.
         padding: "SAME": `ceil(side / stride)` positions, zeros shared between both ends, the odd one at the end;
             "VALID": positions whose window lies in the image.
 
@@ -152,7 +290,10 @@ def conv(images: Images, kernel: Filter, strides: tuple[int, int] = (1, 1), padd
         else:
             small, low = (side - k) // stride + 1, 0
         geometry.append((low, (small - 1) * stride + k - side - low))
-    return _shrink(_Geometry(strides, (geometry[0], geometry[1])), images, kernel)
+    if feature_group_count > 1 and kernel.shape[2] == 1:  # depthwise, one or several results a channel
+        images = jnp.repeat(images, kernel.shape[3] // images.shape[-1], axis=-1)
+        feature_group_count = images.shape[-1]
+    return _shrink(_Geometry(strides, (geometry[0], geometry[1]), feature_group_count), images, kernel)
 
 
 def conv_transpose(images: Images, kernel: Filter, strides: tuple[int, int], padding: str = "SAME") -> Result:
@@ -199,6 +340,7 @@ class Conv(nn.Module):
         kernel_size: Rows and columns.
         strides: In rows and columns.
         padding: "SAME" or "VALID".
+        feature_group_count: Number of groups of channels that do not see each other; as many as channels: depthwise.
         use_bias: Whether to add a bias to every channel.
         kernel_init: Of the kernel [height, width, in, out].
         bias_init: Of the bias [out].
@@ -213,6 +355,7 @@ class Conv(nn.Module):
     kernel_size: tuple[int, int]
     strides: tuple[int, int] = (1, 1)
     padding: str = "SAME"
+    feature_group_count: int = 1
     use_bias: bool = True
     kernel_init: Initializer = nn.initializers.lecun_normal()
     bias_init: Initializer = nn.initializers.zeros_init()
@@ -225,6 +368,7 @@ class Conv(nn.Module):
             ("features", [self.features]),
             ("kernel_size", self.kernel_size),
             ("strides", self.strides),
+            ("feature_group_count", [self.feature_group_count]),
         ):
             if min(sizes) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")
@@ -233,7 +377,13 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, images: Images) -> Result:
         """NHWC images to NHWC images of `features` channels."""
-        shape = (*self.kernel_size, images.shape[-1], self.features)
+        groups, channels = self.feature_group_count, images.shape[-1]
+        if channels % groups or self.features % groups:
+            raise ConfigError(
+                f"feature_group_count = {groups} must divide features = {self.features} and the {channels} channels "
+                "of the images"
+            )
+        shape = (*self.kernel_size, channels // groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
         bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype) if self.use_bias else None
         images, kernel, bias = promote_dtype(images, kernel, bias, dtype=self.dtype)
@@ -241,11 +391,18 @@ class Conv(nn.Module):
         return result if bias is None else result + bias.reshape(1, 1, 1, -1)
 
     def _convolve(self, images: Images, kernel: Filter) -> Result:
-        return conv(images, kernel, self.strides, self.padding)
+        return conv(images, kernel, self.strides, self.padding, self.feature_group_count)
 
 
 class ConvTranspose(Conv):
-    """Layer of `conv_transpose`: with padding "SAME" it enlarges by `strides`. Arguments as of `Conv`."""
+    """Layer of `conv_transpose`: with padding "SAME" it enlarges by `strides`. Arguments as of `Conv`; no groups."""
+
+    def __post_init__(self) -> None:
+        if self.feature_group_count != 1:
+            raise ConfigError(
+                f"feature_group_count = {self.feature_group_count}: ConvTranspose has no groups, it must be 1"
+            )
+        super().__post_init__()
 
     def _convolve(self, images: Images, kernel: Filter) -> Result:
         return conv_transpose(images, kernel, self.strides, self.padding)

@@ -5,6 +5,7 @@ The paper's 64x64 networks are `width=128, max_width=1024` with `batch_norm=True
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,9 @@ from jaxtyping import Array, Float, Key
 from jgr.errors import ConfigError
 from jgr.images import from_signed, to_signed
 from jgr.layers import Conv, ConvTranspose
+
+Images = Float[Array, "batch height width channels"]
+Resized = Float[Array, "batch new_height new_width features"]
 
 _weight_init = nn.initializers.normal(0.02)  # section 4
 
@@ -30,6 +34,8 @@ class Generator(nn.Module):
         latent_dim: Length of a latent vector.
         width: Channels of the finest hidden level, half the image's size; they double with every coarser level.
         max_width: Upper bound of a level's channels.
+        dtype: Of the computation; promoted from inputs and parameters when None.
+        remat: Whether the gradient computes each level again instead of keeping what it needs: less memory, more time.
 
     Raises:
         ConfigError: If `image_size` is not of that form, a size is below 1, or latents are of another length.
@@ -40,6 +46,8 @@ class Generator(nn.Module):
     latent_dim: int = 100
     width: int = 64
     max_width: int = 512
+    dtype: Dtype | None = None
+    remat: bool = False
 
     def __post_init__(self) -> None:
         _require_possible(self, "channels", "latent_dim", "width", "max_width")
@@ -57,13 +65,19 @@ class Generator(nn.Module):
             raise ConfigError(f"generator: latents of length {latents.shape[1]}, but latent_dim = {self.latent_dim}")
         *finer, coarsest = _level_widths(self)
         side = self.image_size >> (len(finer) + 1)
-        hidden = nn.Dense(side * side * coarsest, use_bias=False, kernel_init=_weight_init)(latents)
-        hidden = nn.relu(_batch_norm(train)(hidden.reshape(-1, side, side, coarsest)))
+        hidden = nn.Dense(side * side * coarsest, use_bias=False, kernel_init=_weight_init, dtype=self.dtype)(latents)
+        hidden = nn.relu(_batch_norm(train, self.dtype)(hidden.reshape(-1, side, side, coarsest)))
         for features in reversed(finer):
-            hidden = ConvTranspose(features, (4, 4), (2, 2), use_bias=False, kernel_init=_weight_init)(hidden)
-            hidden = nn.relu(_batch_norm(train)(hidden))
-        images = nn.tanh(ConvTranspose(self.channels, (4, 4), (2, 2), kernel_init=_weight_init)(hidden))
-        return from_signed(images.astype("float32"))
+            level = partial(_enlarged, features=features, train=train)
+            hidden = (nn.remat(level) if self.remat else level)(self, hidden)
+        last = ConvTranspose(self.channels, (4, 4), (2, 2), kernel_init=_weight_init, dtype=self.dtype)
+        return from_signed(nn.tanh(last(hidden)).astype("float32"))
+
+
+def _enlarged(module: Generator, hidden: Images, features: int, train: bool) -> Resized:
+    """A level of the generator."""
+    layer = ConvTranspose(features, (4, 4), (2, 2), use_bias=False, kernel_init=_weight_init, dtype=module.dtype)
+    return nn.relu(_batch_norm(train, module.dtype)(layer(hidden)))
 
 
 class Discriminator(nn.Module):
@@ -76,6 +90,8 @@ class Discriminator(nn.Module):
         max_width: Upper bound of a level's channels.
         batch_norm: Whether batch norm follows every layer but the first and the last, as in the paper. Such a logit
             depends on the other images of its batch.
+        dtype: Of the computation; promoted from inputs and parameters when None.
+        remat: Whether the gradient computes each level again instead of keeping what it needs: less memory, more time.
 
     Raises:
         ConfigError: If `image_size` is not of that form, a size is below 1, or images are of another size.
@@ -86,6 +102,8 @@ class Discriminator(nn.Module):
     width: int = 64
     max_width: int = 512
     batch_norm: bool = False
+    dtype: Dtype | None = None
+    remat: bool = False
 
     def __post_init__(self) -> None:
         _require_possible(self, "channels", "width", "max_width")
@@ -98,13 +116,20 @@ class Discriminator(nn.Module):
         if images.shape[1:] != shape:
             raise ConfigError(f"discriminator: images of {images.shape[1:]}, but image_size and channels say {shape}")
         hidden = to_signed(images)
-        for level, features in enumerate(_level_widths(self)):
-            normed = self.batch_norm and level > 0
-            hidden = Conv(features, (4, 4), (2, 2), use_bias=not normed, kernel_init=_weight_init)(hidden)
-            if normed:
-                hidden = _batch_norm(train)(hidden)
-            hidden = nn.leaky_relu(hidden, 0.2)
-        return nn.Dense(1, kernel_init=_weight_init)(hidden.reshape(len(hidden), -1))[:, 0]
+        for number, features in enumerate(_level_widths(self)):
+            level = partial(_shrunk, features=features, normed=self.batch_norm and number > 0, train=train)
+            hidden = (nn.remat(level) if self.remat else level)(self, hidden)
+        logits = nn.Dense(1, kernel_init=_weight_init, dtype=self.dtype)(hidden.reshape(len(hidden), -1))[:, 0]
+        return logits.astype("float32")
+
+
+def _shrunk(module: Discriminator, hidden: Images, features: int, normed: bool, train: bool) -> Resized:
+    """A level of the discriminator."""
+    layer = Conv(features, (4, 4), (2, 2), use_bias=not normed, kernel_init=_weight_init, dtype=module.dtype)
+    hidden = layer(hidden)
+    if normed:
+        hidden = _batch_norm(train, module.dtype)(hidden)
+    return nn.leaky_relu(hidden, 0.2)
 
 
 def _level_widths(module: Generator | Discriminator) -> list[int]:
@@ -113,8 +138,8 @@ def _level_widths(module: Generator | Discriminator) -> list[int]:
     return [min(module.width << level, module.max_width) for level in range(num_levels)]
 
 
-def _batch_norm(train: bool) -> nn.BatchNorm:
-    return nn.BatchNorm(use_running_average=not train, momentum=0.9, epsilon=1e-5, scale_init=_scale_init)
+def _batch_norm(train: bool, dtype: Dtype | None) -> nn.BatchNorm:
+    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=dtype, scale_init=_scale_init)
 
 
 def _scale_init(key: Key[Array, ""], shape: Sequence[int], dtype: Dtype = jnp.float32) -> Float[Array, "..."]:

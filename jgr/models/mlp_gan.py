@@ -6,6 +6,7 @@ Where that paper has maxout and dropout, these have LeakyReLU and none, as is us
 from functools import partial
 
 from flax import linen as nn
+from flax.typing import Dtype
 from jaxtyping import Array, Float
 
 from jgr.errors import ConfigError
@@ -22,6 +23,7 @@ class Generator(nn.Module):
         channels: Channels of an image.
         latent_dim: Length of a latent vector.
         widths: Units of the hidden layers, from the latent to the image.
+        dtype: Of the computation; promoted from inputs and parameters when None.
 
     Raises:
         ConfigError: If a size is below 1, or latents are of another length.
@@ -31,6 +33,7 @@ class Generator(nn.Module):
     channels: int = 1
     latent_dim: int = 100
     widths: tuple[int, ...] = (256, 512, 1024)
+    dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
         _require_positive(self, "image_size", "channels", "latent_dim", "widths")
@@ -45,8 +48,8 @@ class Generator(nn.Module):
             raise ConfigError(f"generator: latents of length {latents.shape[1]}, but latent_dim = {self.latent_dim}")
         hidden = latents
         for width in self.widths:
-            hidden = _activation(nn.Dense(width)(hidden))
-        pixels = nn.tanh(nn.Dense(self.image_size**2 * self.channels)(hidden))
+            hidden = _activation(nn.Dense(width, dtype=self.dtype)(hidden))
+        pixels = nn.tanh(nn.Dense(self.image_size**2 * self.channels, dtype=self.dtype)(hidden))
         images = pixels.reshape(-1, self.image_size, self.image_size, self.channels)
         return from_signed(images.astype("float32"))
 
@@ -58,6 +61,7 @@ class Discriminator(nn.Module):
         image_size: Rows and columns of an image.
         channels: Channels of an image.
         widths: Units of the hidden layers, from the image to the logit.
+        dtype: Of the computation; promoted from inputs and parameters when None.
 
     Raises:
         ConfigError: If a size is below 1, or images are of another size.
@@ -66,6 +70,7 @@ class Discriminator(nn.Module):
     image_size: int
     channels: int = 1
     widths: tuple[int, ...] = (1024, 512, 256)
+    dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
         _require_positive(self, "image_size", "channels", "widths")
@@ -79,8 +84,8 @@ class Discriminator(nn.Module):
             raise ConfigError(f"discriminator: images of {images.shape[1:]}, but image_size and channels say {shape}")
         hidden = to_signed(images).reshape(len(images), -1)
         for width in self.widths:
-            hidden = _activation(nn.Dense(width)(hidden))
-        return nn.Dense(1)(hidden)[:, 0]
+            hidden = _activation(nn.Dense(width, dtype=self.dtype)(hidden))
+        return nn.Dense(1, dtype=self.dtype)(hidden)[:, 0].astype("float32")
 
 
 def _require_positive(module: nn.Module, *names: str) -> None:

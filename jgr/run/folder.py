@@ -28,10 +28,12 @@ class RunFolder:
 
     Args:
         path: The folder. `create` makes a new one, `open` checks that there is one.
+        writes: Whether this process writes there; of several that work on one run only one does, and for the others
+            every method that writes does nothing.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, writes: bool = True) -> None:
+        self.path, self._writes = Path(path), writes
         self.config_path = self.path / "config.json"
         self.manifest_path = self.path / "run.json"
         self.metrics_path = self.path / "metrics.jsonl"
@@ -112,7 +114,8 @@ class RunFolder:
             RunError: A value is not finite (JSON has no infinity), or the disk refuses.
         """
         _require_finite(config, self.config_path)
-        write_json(self.config_path, config)
+        if self._writes:
+            write_json(self.config_path, config)
 
     def manifest(self) -> dict[str, Any]:
         """The manifest."""
@@ -126,11 +129,13 @@ class RunFolder:
         """
         if fields.get("status", STATUSES[0]) not in STATUSES:
             raise ValueError(f"status={fields['status']!r} must be one of {', '.join(STATUSES)}")
-        write_json(self.manifest_path, self.manifest() | fields)
+        if self._writes:
+            write_json(self.manifest_path, self.manifest() | fields)
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Adds the row of one log step; it holds `step`. NaN and infinities are written as null."""
-        jsonl.append(self.metrics_path, row)
+        if self._writes:
+            jsonl.append(self.metrics_path, row)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of all log steps."""
@@ -138,11 +143,13 @@ class RunFolder:
 
     def cut_back_metrics(self, step: int) -> None:
         """Drops the rows of later steps, which a resumed training writes again."""
-        jsonl.cut_back(self.metrics_path, step)
+        if self._writes:
+            jsonl.cut_back(self.metrics_path, step)
 
     def append_result(self, row: dict[str, Any]) -> None:
         """Adds a row of `jgr.run.rows.result_row`; several evaluating processes may do so at once."""
-        jsonl.append(self.results_path, row)
+        if self._writes:
+            jsonl.append(self.results_path, row)
 
     def results(self) -> list[dict[str, Any]]:
         """The rows of all measurements; where one was repeated, the later row.
@@ -167,6 +174,8 @@ class RunFolder:
             image: uint8 in [0, 255], 1 (gray) or 3 (RGB) channels.
         """
         path = self.samples_path / relative_name
+        if not self._writes:
+            return path
         with disk_errors(path.parent, "made"):
             path.parent.mkdir(parents=True, exist_ok=True)
         return write_png(path, image)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jgr.errors import ConfigError
 from jgr.losses.adversarial import AdversarialLoss, non_saturating
+from jgr.mesh import gathered
 from jgr.optim import Optimizer
 from jgr.state import TrainState, Tree
 from jgr.tasks.task import Batch, Task
@@ -115,7 +116,7 @@ class GAN(Task):
                 state,
                 "discriminator",
                 self.discriminator_optimizer,
-                partial(self._discriminator_loss, state.params["generator"]),
+                partial(self._discriminator_loss, gathered(state.params["generator"])),
                 reals,
                 discriminator_key,
                 networks=("discriminator",),
@@ -125,7 +126,7 @@ class GAN(Task):
             state,
             "generator",
             self.generator_optimizer,
-            partial(self._generator_loss, state.params["discriminator"]),
+            partial(self._generator_loss, gathered(state.params["discriminator"])),
             reals,
             generator_key,
             networks=("generator",),
@@ -142,9 +143,8 @@ class GAN(Task):
         """
         if condition is not None:
             raise ValueError(f"this GAN is unconditional, but was given the condition {sorted(condition)}")
-        latents = jax.vmap(lambda key: jax.random.normal(key, (self._latent_dim,)))(keys)
         variables = {"params": state.params["generator"], **state.model_state["generator"]}
-        return self.generator.apply(variables, latents, train=False)  # type: ignore[return-value]
+        return self.generator.apply(variables, self._latents(keys), train=False)  # type: ignore[return-value]
 
     @property
     def _latent_dim(self) -> int:
@@ -156,9 +156,9 @@ class GAN(Task):
         params: dict[str, Tree],
         model_state: dict[str, Tree],
         batch: Batch,
-        key: Key[Array, ""],
+        keys: Key[Array, "batch"],
     ) -> tuple[Float[Array, ""], tuple[dict[str, Tree], dict[str, Float[Array, ""]]]]:
-        fakes, _ = self._generate(generator_params, model_state, batch["image"].shape[0], key)
+        fakes, _ = self._generate(generator_params, model_state, keys)
         real_logits, model_state = self._discriminate(params["discriminator"], model_state, batch["image"])
         fake_logits, model_state = self._discriminate(params["discriminator"], model_state, fakes)
         metrics = {"real_logits": real_logits.mean(), "fake_logits": fake_logits.mean()}
@@ -171,17 +171,19 @@ class GAN(Task):
         params: dict[str, Tree],
         model_state: dict[str, Tree],
         batch: Batch,
-        key: Key[Array, ""],
+        keys: Key[Array, "batch"],
     ) -> tuple[Float[Array, ""], tuple[dict[str, Tree], dict[str, Float[Array, ""]]]]:
-        fakes, generated_state = self._generate(params["generator"], model_state, batch["image"].shape[0], key)
+        fakes, generated_state = self._generate(params["generator"], model_state, keys)
         fake_logits, _ = self._discriminate(discriminator_params, model_state, fakes)
         return self.loss.generator(fake_logits), ({"generator": generated_state["generator"]}, {})
 
     def _generate(
-        self, params: Tree, model_state: dict[str, Tree], num_images: int, key: Key[Array, ""]
+        self, params: Tree, model_state: dict[str, Tree], keys: Key[Array, "batch"]
     ) -> tuple[Float[Array, "batch height width channels"], dict[str, Tree]]:
-        latents = jax.random.normal(key, (num_images, self._latent_dim))
-        return self._apply("generator", self.generator, params, model_state, latents)
+        return self._apply("generator", self.generator, params, model_state, self._latents(keys))
+
+    def _latents(self, keys: Key[Array, "batch"]) -> Float[Array, "batch latent"]:
+        return jax.vmap(lambda key: jax.random.normal(key, (self._latent_dim,)))(keys)
 
     def _discriminate(
         self, params: Tree, model_state: dict[str, Tree], images: Float[Array, "batch height width channels"]

@@ -1,3 +1,4 @@
+import dataclasses
 import multiprocessing
 import subprocess
 import sys
@@ -40,7 +41,11 @@ def assert_equal(a, b):
 
 def whole(loader, start, stop):
     assemble = jax.jit(loader.assemble)
-    return [jax.device_get(assemble(loader.arrays, batch, KEY)) for batch in loader.batches(start, stop)]
+    return [
+        jax.device_get(assemble(loader.arrays, {name: array[i] for name, array in batch.items()}, KEY))
+        for batch in loader.batches(start, stop)
+        for i in range(loader.steps_per_call)
+    ]
 
 
 @pytest.mark.parametrize("augment", [Augment(), Augment(flip=True, crop=6, pad=1)])
@@ -157,6 +162,19 @@ def test_damaged_file_is_named_from_wherever_it_is_read(tmp_path, workers):
     assert not multiprocessing.active_children()
 
 
+def test_steps_that_come_together_are_the_same():
+    data = Data(source=Digits(), mode="streamed", augment=Augment(flip=True))
+    loader = Loader(data, seed=0, batch_size=6, batches_per_step=2)
+    for one, among_three in zip(
+        whole(loader, 6, 12), whole(dataclasses.replace(loader, steps_per_call=3), 6, 12), strict=True
+    ):
+        assert_equal(one, among_three)
+    with pytest.raises(ValueError, match="steps 4 to 12 are no multiples of 3"):
+        dataclasses.replace(loader, steps_per_call=3).batches(4, 12)
+    (batch,) = loader.batches(7, 8)
+    np.testing.assert_array_equal(loader.step_index(7), batch["index"][0])
+
+
 def test_small_source_and_order():
     loader = Loader(Data(source=Ramps([(2, 2)] * 3), shuffle=False), seed=0, batch_size=8)
     (batch,) = whole(loader, 1, 2)
@@ -174,7 +192,7 @@ def test_host_crops_are_cuts_and_differ_between_epochs():
     assert not loader.resident
     corners = set()
     for batch in loader.batches(0, 40):
-        for index, image in zip(batch["index"][0], batch["image"][0], strict=True):
+        for index, image in zip(batch["index"][0, 0], batch["image"][0, 0], strict=True):
             top, left = (int(value) for value in image[0, 0])
             np.testing.assert_array_equal(image, source[index]["image"][top : top + 6, left : left + 6])
             corners.add((int(index), top, left))

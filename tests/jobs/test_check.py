@@ -7,7 +7,7 @@ from jgr.config import resolve
 from jgr.errors import ConfigError
 from jgr.jobs.check import check
 from jgr.jobs.experiment import Experiment, open_experiment
-from jgr.jobs.step import initial_state, make_loader
+from jgr.jobs.step import abstract_state, initial_state, make_loader
 
 
 def mlp_gan(batch_size=4, width=7, image_size=8, half_life=100):
@@ -61,7 +61,8 @@ def test_bytes_are_those_of_the_arrays(half_life):
     config = mlp_gan(half_life=half_life)
     config["task"]["generator"] = {"cls": "jgr.models.dcgan.Generator", "image_size": 8, "width": 3, "latent_dim": 5}
     experiment = open_experiment(resolve(config, Experiment))
-    state, report = initial_state(experiment, make_loader(experiment)), check(config)
+    loader = make_loader(experiment)
+    state, report = initial_state(experiment, loader, abstract_state(experiment, loader)), check(config)
     assert numbers(report, "total")[-1] == sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     for part in ("params", "model_state", "opt_state", "ema"):
         expected = sum(leaf.nbytes for leaf in jax.tree.leaves(getattr(state, part)))

@@ -8,7 +8,7 @@ from jgr.config import config_hash
 from jgr.data.digits import Digits
 from jgr.data.source import fingerprint, read_records
 from jgr.errors import CheckpointError, ConfigError, RunError
-from jgr.jobs.sampling import for_sampling, make_sample, sample_keys
+from jgr.jobs.sampling import make_sample
 from jgr.run.folder import RunFolder
 from jgr.state import averaged
 
@@ -50,8 +50,8 @@ def test_value_is_the_distance_of_the_samples(digits_run):
     run = jgr.load(digits_run)
     source = Digits(split="all")
     real = np.stack([record["image"].ravel() for record in read_records(source, range(len(source)))]) / 255
-    keys = sample_keys(0, "evaluation", 16)
-    images = np.asarray(make_sample(run.experiment.task)(for_sampling(averaged(run.state)), keys))
+    draw = make_sample(run.experiment.task, run.mesh, "evaluation")
+    images = np.asarray(draw(averaged(run.state), 0, 16))
     made = images.reshape(16, -1) / 255
     a, b = np.cov(real.T), np.cov(made.T)
     shift = real.mean(0) - made.mean(0)

@@ -13,10 +13,10 @@ import pytest
 
 from jgr.checkpoint import Checkpointer
 from jgr.jobs.load import load
+from jgr.jobs.observe import MEASURED
 from jgr.state import checksums
 
 CONFIG = "configs/gan/dcgan_digits.py:smoke"
-TIMING = ("images_per_s", "elapsed_s")
 
 
 def start(workdir, num_steps, *extra):
@@ -36,7 +36,7 @@ def finish(process):
 
 def logged(workdir):
     rows = load(workdir).metrics()
-    return [{key: value for key, value in row.items() if key not in TIMING} for row in rows]
+    return [{key: value for key, value in row.items() if key not in MEASURED} for row in rows]
 
 
 def assert_same(workdir, straight):

@@ -14,11 +14,13 @@ from jgr.errors import ConfigError
 from jgr.images import to_uint8
 from jgr.jobs.experiment import Evaluation
 from jgr.jobs.score import Scorer
+from jgr.mesh import Mesh
 from jgr.metrics.frechet import PixelFrechetDistance
 from jgr.rng import purpose_key, record_keys
 from jgr.state import TrainState, with_average
 from jgr.tasks.task import Task
 
+ONE_DEVICE = Mesh(data=1)
 TEST, TRAIN = Data(source=Digits(split="test")), Data(source=Digits(split="train"))
 
 
@@ -57,7 +59,7 @@ def evaluation(num_samples=90, batch_size=32, **fields):
 
 
 def score(state, seed=0, weights="raw", training_data=TEST, **fields):
-    (row,) = Scorer(Toy(), evaluation(**fields), training_data).score(state, seed, weights)
+    (row,) = Scorer(Toy(), evaluation(**fields), training_data, ONE_DEVICE).score(state, seed, weights)
     return row
 
 
@@ -110,7 +112,7 @@ def test_the_average_is_scored_where_there_is_one():
 
 
 def test_real_images_are_read_once():
-    scorer, done = Scorer(Toy(), evaluation(), TEST), []
+    scorer, done = Scorer(Toy(), evaluation(), TEST, ONE_DEVICE), []
     first = scorer.score(make_state(), 0, "raw", done.append)
     assert sum(done) == 360 + 90
     assert scorer.score(make_state(), 0, "raw", done.append) == first
@@ -119,5 +121,5 @@ def test_real_images_are_read_once():
 
 def test_a_task_that_generates_nothing_is_told_which_metric_cannot_be():
     with pytest.raises(ConfigError, match=r"fd_pixels needs a task that generates images, and Blind has no method"):
-        Scorer(Blind(), evaluation(), TEST)
-    assert Scorer(Blind(), Evaluation(), TEST).score(make_state(), 0, "raw") == []
+        Scorer(Blind(), evaluation(), TEST, ONE_DEVICE)
+    assert Scorer(Blind(), Evaluation(), TEST, ONE_DEVICE).score(make_state(), 0, "raw") == []

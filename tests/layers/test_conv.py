@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +23,29 @@ GEOMETRIES = [
     ((1, 4), (2, 3), (5, 3)),
 ]
 
+# kernel, strides, sides, channels, features, groups: depthwise, several results a channel, groups that are joined to
+# one block, to several, and are blocks themselves; minimal filtering of 3x3 kernels with sides that are and are not
+# whole tiles
+FORMS = [
+    ((1, 1), (1, 1), (5, 4), 6, 6, 6),
+    ((3, 3), (1, 1), (6, 5), 6, 6, 6),
+    ((5, 5), (2, 2), (9, 6), 6, 6, 6),
+    ((7, 7), (1, 1), (8, 9), 5, 10, 5),
+    ((3, 5), (2, 3), (7, 8), 4, 4, 4),
+    ((11, 1), (1, 1), (12, 3), 3, 3, 3),
+    ((3, 3), (1, 1), (5, 6), 8, 12, 4),
+    ((3, 3), (2, 2), (6, 5), 24, 24, 3),
+    ((4, 4), (2, 2), (6, 6), 16, 24, 8),
+    ((3, 3), (1, 1), (18, 16), 32, 32, 1),
+    ((3, 3), (1, 1), (26, 19), 32, 48, 1),
+    ((3, 3), (1, 1), (17, 18), 64, 64, 2),
+]
 
-def lax_conv(images, kernel, strides, padding):
-    return lax.conv_general_dilated(images, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+def lax_conv(images, kernel, strides, padding, groups=1):
+    return lax.conv_general_dilated(
+        images, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups
+    )
 
 
 def arrays(sides, kernel_size, channels=3, features=2):
@@ -55,6 +77,68 @@ def test_value_and_gradients_equal_those_of_lax(ours, reference, padding, kernel
         return jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(images, kernel)
 
     assert_close(value_and_gradients(ours), value_and_gradients(reference))
+
+
+@pytest.mark.parametrize(("kernel_size", "strides", "sides", "channels", "features", "groups"), FORMS)
+def test_every_form_has_the_value_and_gradients_of_lax_on_cpu_and_elsewhere(
+    monkeypatch, kernel_size, strides, sides, channels, features, groups
+):
+    images, kernel = arrays(sides, kernel_size, channels, features)
+    kernel = kernel[:, :, : channels // groups] / np.sqrt(np.prod(kernel_size) * channels // groups)
+
+    def value_and_gradients(function):
+        def loss(images, kernel, padding):
+            result = function(images, kernel, strides, padding, groups)
+            return jnp.sum(jnp.sin(result)), result
+
+        both = {
+            padding: jax.grad(functools.partial(loss, padding=padding), argnums=(0, 1), has_aux=True)
+            for padding in ("SAME", "VALID")
+        }
+        return jax.jit(lambda *arguments: {name: gradient(*arguments) for name, gradient in both.items()})(
+            images, kernel
+        )
+
+    expected = value_and_gradients(lax_conv)
+    assert_close(value_and_gradients(conv), expected)
+    monkeypatch.setattr("jgr.layers.conv._dispatch", lambda cpu, default, *arguments: default(*arguments))
+    assert_close(value_and_gradients(lambda *arguments: conv(*arguments)), expected)
+
+
+@pytest.mark.parametrize(
+    ("channels", "features", "groups", "strides"), [(4, 8, 4, (1, 1)), (8, 8, 4, (2, 2)), (32, 32, 1, (1, 1))]
+)
+def test_penalty_gradient_of_every_form_equals_that_of_lax(channels, features, groups, strides):
+    images, kernel = arrays((16, 16), (3, 3), channels, features)
+    kernel = kernel[:, :, : channels // groups] / np.sqrt(9 * channels // groups)
+
+    def gradients(function):
+        def loss(images, kernel):
+            return jnp.sum(jnp.sin(function(images, kernel, strides, "SAME", groups)))
+
+        def penalty(images, kernel):
+            return sum(jnp.sum(gradient**2) for gradient in jax.grad(loss, argnums=(0, 1))(images, kernel))
+
+        return jax.jit(jax.grad(penalty, argnums=(0, 1)))(images, kernel)
+
+    assert_close(gradients(conv), gradients(lax_conv))
+
+
+@pytest.mark.parametrize(("channels", "features", "groups"), [(6, 6, 6), (8, 12, 4), (32, 32, 1)])
+def test_bfloat16_rounds_once(channels, features, groups):
+    images, kernel = arrays((26, 24), (3, 3), channels, features)
+    images, kernel = images.astype(jnp.bfloat16), kernel[:, :, : channels // groups].astype(jnp.bfloat16)
+
+    above = jax.random.normal(jax.random.key(1), (*images.shape[:3], features), jnp.bfloat16)
+
+    def everything(function, images, kernel):
+        result, pull = jax.vjp(lambda x, k: function(x, k, (1, 1), "SAME", groups), images, kernel)
+        return result, *pull(above.astype(result.dtype))
+
+    ours = everything(conv, images, kernel)
+    exact = everything(lax_conv, images.astype(jnp.float32), kernel.astype(jnp.float32))
+    assert {array.dtype.name for array in ours} == {"bfloat16"}
+    assert_close([array.astype(jnp.float32) for array in ours], list(exact), tolerance=2**-7)
 
 
 @pytest.mark.parametrize(("ours", "reference"), [(conv, lax_conv), (conv_transpose, lax.conv_transpose)])
@@ -127,6 +211,37 @@ def test_sharded_batch_gives_the_same_gradients():
     assert_close(jax.device_get(sharded), jax.device_get(gradients(images, kernel)))
 
 
+@pytest.mark.parametrize(("side", "channels", "groups"), [(8, 8, 8), (8, 8, 4), (16, 32, 1)])
+def test_sharded_batch_stays_where_it_is(side, channels, groups):
+    images, kernel = arrays((side, side), (3, 3), channels, channels)
+    images, kernel = jnp.concatenate([images, images + 1]), kernel[:, :, : channels // groups]
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    split = jax.device_put(images, jax.NamedSharding(mesh, jax.P("data")))
+    everywhere = jax.device_put(kernel, jax.NamedSharding(mesh, jax.P()))
+    gradients = jax.jit(
+        jax.grad(lambda x, k: jnp.sum(conv(x, k, feature_group_count=groups) ** 2), argnums=(0, 1)),
+    )
+    compiled = gradients.lower(split, everywhere).compile()
+    moves = {name for name in ("all-gather", "all-to-all", "collective-permute") if f" {name}" in compiled.as_text()}
+    assert not moves
+    assert_close(jax.device_get(compiled(split, everywhere)), jax.device_get(gradients(images, kernel)))
+
+
+@pytest.mark.parametrize("groups", [4, 8])
+def test_grouped_layer_takes_the_parameters_of_flaxs(groups):
+    images, _ = arrays((6, 5), (3, 3), channels=8)
+    layer = Conv(16, (3, 3), feature_group_count=groups)
+    result, variables = layer.init_with_output(jax.random.key(0), images)
+    expected = nn.Conv(16, (3, 3), feature_group_count=groups).apply(variables, images)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+def test_groups_that_do_not_divide_the_channels_are_named():
+    images, _ = arrays((4, 4), (3, 3), channels=6)
+    with pytest.raises(ConfigError, match=r"feature_group_count = 4 must divide features = 8 and the 6 channels"):
+        Conv(8, (3, 3), feature_group_count=4).init(jax.random.key(0), images)
+
+
 @pytest.mark.parametrize(("layer", "reference"), [(Conv, nn.Conv), (ConvTranspose, nn.ConvTranspose)])
 @pytest.mark.parametrize("use_bias", [True, False])
 def test_layer_takes_the_parameters_of_flaxs(layer, reference, use_bias):
@@ -157,6 +272,7 @@ def test_layer_computes_in_bfloat16_with_float32_parameters():
         ({"padding": "FULL"}, 'padding = \'FULL\' must be "SAME" or "VALID"'),
         ({"strides": (2, 0)}, r"strides = \(2, 0\) must be at least 1"),
         ({"features": 0}, "features = 0 must be at least 1"),
+        ({"feature_group_count": 2}, "feature_group_count = 2: ConvTranspose has no groups, it must be 1"),
     ],
 )
 def test_impossible_fields_are_named(fields, message):

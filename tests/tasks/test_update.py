@@ -4,12 +4,13 @@ import numpy as np
 import optax
 import pytest
 
+from jgr.errors import ConfigError
 from jgr.optim import Optimizer
 from jgr.state import TrainState
 from jgr.tasks.update import FINITE, update
 
 SGD = Optimizer(rule=optax.sgd, learning_rate=0.1)
-TERMS = {"loss", "gradients", "parameters"}
+TERMS = {"loss", "gradients"}
 
 
 def make_state(optimizer=SGD, networks=("line",), weight=(2.0, -1.0)):
@@ -24,7 +25,11 @@ def make_state(optimizer=SGD, networks=("line",), weight=(2.0, -1.0)):
     )
 
 
-BATCH = {"x": jnp.array([[1.0, 2.0], [-1.0, 0.5], [0.0, 3.0]]), "y": jnp.array([1.0, 0.0, -2.0])}
+BATCH = {
+    "x": jnp.array([[1.0, 2.0], [-1.0, 0.5], [0.0, 3.0], [2.0, 2.0]]),
+    "y": jnp.array([1.0, 0.0, -2.0, 0.5]),
+    "position": jnp.arange(4, dtype=jnp.uint32),
+}
 
 
 def squares(params, model_state, batch, key):
@@ -42,7 +47,7 @@ def test_equals_gradient_descent_by_hand():
     after, metrics = stepped(make_state())
     x, y = np.asarray(BATCH["x"], np.float64), np.asarray(BATCH["y"], np.float64)
     residual = x @ [2.0, -1.0] + 0.5 - y
-    gradient = np.array([*(residual @ x / 3), residual.mean()])
+    gradient = np.array([*(residual @ x / 4), residual.mean()])
     np.testing.assert_allclose(after.params["line"]["w"], [2.0, -1.0] - 0.1 * gradient[:2], rtol=1e-6)
     np.testing.assert_allclose(after.params["line"]["b"], 0.5 - 0.1 * gradient[2], rtol=1e-6)
     np.testing.assert_allclose(metrics["fit/loss"], 0.5 * (residual**2).mean(), rtol=1e-6)
@@ -112,9 +117,8 @@ def steep_jvp(primals, tangents):
 
 BREAKS = {
     "loss": (lambda w: jax.lax.stop_gradient(jnp.nan) + w.sum(), (2.0, -1.0), 0.1),
-    "gradients parameters": (lambda w: steep(w).sum(), (2.0, -1.0), 0.1),
-    "loss gradients parameters": (lambda w: jnp.log(-w[0]) * w[1], (2.0, -1.0), 0.1),
-    "parameters": (lambda w: -w.sum(), (2.0, 3e38), 3e38),  # the gradient is -1, and w + 3e38 overflows
+    "gradients": (lambda w: steep(w).sum(), (2.0, -1.0), 0.1),
+    "loss gradients": (lambda w: jnp.log(-w[0]) * w[1], (2.0, -1.0), 0.1),
 }
 
 
@@ -128,3 +132,28 @@ def test_each_term_is_checked_by_itself(broken):
 
     _, metrics = stepped(make_state(optimizer, weight=weight), loss_fn, optimizer)
     assert {term for term in TERMS if not metrics[f"{FINITE}fit/{term}"]} == set(broken.split())
+
+
+def test_micro_batches_give_the_gradient_of_the_batch():
+    """Means of means over equal parts; a record's key does not depend on how the batch is cut."""
+
+    def noisy(params, model_state, batch, keys):
+        noise = jax.vmap(jax.random.normal)(keys)
+        return squares(params, model_state, batch | {"y": batch["y"] + noise}, keys)
+
+    whole, told = stepped(make_state(), noisy)
+    parts, again = stepped(make_state(), noisy, Optimizer(rule=optax.sgd, learning_rate=0.1, micro_batches=2))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), whole.params, parts.params)
+    for name in ("fit/loss", "fit/gradient_norm", "fit/residual"):
+        np.testing.assert_allclose(told[name], again[name], rtol=1e-5)
+    assert int(parts.model_state["line"]["counts"]["n"]) == 2  # passed from part to part
+    assert int(parts.model_state["other"]["counts"]["n"]) == 7
+
+
+def test_micro_batches_must_divide_the_batch():
+    with pytest.raises(
+        ConfigError, match=r"config\.train\.batch_size = 4 must be a multiple of micro_batches = 3 of fit"
+    ):
+        stepped(make_state(), optimizer=Optimizer(rule=optax.sgd, micro_batches=3))
+    with pytest.raises(ConfigError, match="micro_batches = 0 must be at least 1"):
+        Optimizer(micro_batches=0)

@@ -1,0 +1,269 @@
+"""jgr's side of the rows of `experiments/speed.py`. Each public function makes the `Program` of one row."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from speed_rows import Program, Settings
+
+from jgr.config import load_config_file, resolve
+from jgr.data.loader import Data, Loader
+from jgr.jobs.experiment import Experiment, open_experiment
+from jgr.jobs.step import abstract_state, initial_state, make_loader, make_step
+from jgr.layers import Conv, ConvTranspose
+from jgr.rng import purpose_key, step_key
+from jgr.tasks.update import FINITE
+
+_CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Images:
+    """A source: the decoded images of a .npy file, so that no row times the decoding."""
+
+    path: str
+    name = "images"
+
+    def __len__(self) -> int:
+        return len(np.load(self.path, mmap_mode="r"))
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        return [{"image": image} for image in np.load(self.path, mmap_mode="r")[list(indices)]]
+
+
+def mlp_gan_mnist(settings: Settings) -> Program:
+    """`configs/gan/mlp_gan_mnist.py`."""
+    return _trained("gan/mlp_gan_mnist.py", settings)
+
+
+def dcgan_mnist(settings: Settings) -> Program:
+    """`configs/gan/dcgan_mnist.py`."""
+    return _trained("gan/dcgan_mnist.py", settings)
+
+
+def dcgan_cifar10(settings: Settings) -> Program:
+    """`configs/gan/dcgan_cifar10.py`."""
+    return _trained("gan/dcgan_cifar10.py", settings)
+
+
+def _trained(config_file: str, settings: Settings) -> Program:
+    """The training loop of a config: its loader, its step, and the reading of the checks for finite values."""
+    config = load_config_file(f"{_CONFIGS / config_file}{':smoke' if settings.smoke else ''}")
+    config.data.source = dict(cls="speed_jgr.Images", path=settings.images)
+    config.train.batch_size = settings.batch
+    config.train.dtype = settings.dtype
+    experiment = open_experiment(resolve(config, Experiment))
+    loader = make_loader(experiment)
+    abstract = abstract_state(experiment, loader)
+    step, state = make_step(experiment, loader, abstract), initial_state(experiment, loader, abstract)
+    per_call, done = loader.steps_per_call, 0
+
+    def run(num_steps: int) -> int:
+        nonlocal state, done
+        num_steps = -(-num_steps // per_call) * per_call
+        checks = []
+        for host_batches in loader.batches(done, done + num_steps):
+            state, metrics = step(state, loader.arrays, host_batches)
+            checks.append({name: value for name, value in metrics.items() if name.startswith(FINITE)})
+        done += num_steps
+        if not all(np.all(value) for check in jax.device_get(checks) for value in check.values()):
+            raise FloatingPointError(f"not finite within the first {done} steps")
+        jax.block_until_ready(state)
+        return num_steps
+
+    return run
+
+
+class _VAE(nn.Module):
+    hidden: int
+    latent: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, pixels: Any, key: Any) -> tuple[Any, Any, Any]:
+        hidden = nn.relu(nn.Dense(self.hidden, dtype=self.dtype)(pixels))
+        mean, log_variance = jnp.split(nn.Dense(2 * self.latent, dtype=self.dtype)(hidden).astype("float32"), 2, -1)
+        latents = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
+        hidden = nn.relu(nn.Dense(self.hidden, dtype=self.dtype)(latents))
+        logits = nn.Dense(pixels.shape[-1], dtype=self.dtype)(hidden)
+        return logits.astype("float32"), mean, log_variance
+
+
+def mlp_vae(settings: Settings) -> Program:
+    """A VAE of two hidden layers, on jgr's loader."""
+    network = _VAE(settings.width(400), settings.width(20), settings.dtype)
+    loader = Loader(Data(source=Images(path=settings.images)), seed=0, batch_size=settings.batch)
+    optimizer, data_key, noise_key = optax.adam(1e-3), purpose_key(0, "data"), purpose_key(0, "step")
+    pixels = int(np.prod(loader.image_shape))
+    params = jax.jit(network.init)(purpose_key(0, "init"), jnp.zeros((1, pixels)), noise_key)
+    state = (jnp.int32(0), params, optimizer.init(params))
+
+    def loss_fn(params: Any, images: Any, key: Any) -> Any:
+        logits, mean, log_variance = network.apply(params, images, key)
+        reconstruction = optax.sigmoid_binary_cross_entropy(logits, images).sum(axis=-1)
+        divergence = 0.5 * (jnp.exp(log_variance) + mean**2 - 1 - log_variance).sum(axis=-1)
+        return (reconstruction + divergence).mean()
+
+    def update(state: Any, keys: Any, arrays: Any, host_batch: Any) -> Any:
+        number, params, opt_state = state
+        images = loader.assemble(arrays, host_batch, keys[0])["image"].reshape(settings.batch, -1)
+        loss, gradients = jax.value_and_grad(loss_fn)(params, images, step_key(keys[1], number))
+        changes, opt_state = optimizer.update(gradients, opt_state, params)
+        return (number + 1, optax.apply_updates(params, changes), opt_state), loss
+
+    update = jax.jit(update, donate_argnums=0)
+    done = 0
+
+    def run(num_steps: int) -> int:
+        nonlocal state, done
+        for host_batches in loader.batches(done, done + num_steps):
+            host_batch = {name: array[0] for name, array in host_batches.items()}
+            state, _ = update(state, (data_key, noise_key), loader.arrays, host_batch)
+        done += num_steps
+        jax.block_until_ready(state)
+        return num_steps
+
+    return run
+
+
+class _DnCNN(nn.Module):
+    width: int
+    depth: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, images: Any) -> Any:
+        hidden = nn.relu(Conv(self.width, (3, 3), dtype=self.dtype)(images))
+        for _ in range(self.depth - 2):
+            hidden = Conv(self.width, (3, 3), use_bias=False, dtype=self.dtype)(hidden)
+            hidden = nn.relu(nn.BatchNorm(use_running_average=False, momentum=0.9, dtype=self.dtype)(hidden))
+        return Conv(images.shape[-1], (3, 3), dtype=self.dtype)(hidden).astype("float32")
+
+
+class _UNet(nn.Module):
+    widths: Sequence[int]
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, images: Any) -> Any:
+        def convolved(hidden: Any, width: int) -> Any:
+            return nn.relu(Conv(width, (3, 3), dtype=self.dtype)(hidden))
+
+        hidden, skips = convolved(convolved(images, self.widths[0]), self.widths[0]), []
+        for width in self.widths[1:]:
+            skips.append(hidden)
+            hidden = Conv(width, (2, 2), (2, 2), dtype=self.dtype)(hidden)
+            hidden = convolved(convolved(hidden, width), width)
+        for width, skip in zip(self.widths[-2::-1], skips[::-1], strict=True):
+            hidden = ConvTranspose(width, (2, 2), (2, 2), dtype=self.dtype)(hidden)
+            hidden = convolved(convolved(jnp.concatenate([skip, hidden], axis=-1), width), width)
+        return Conv(images.shape[-1], (3, 3), dtype=self.dtype)(hidden).astype("float32")
+
+
+def dncnn(settings: Settings) -> Program:
+    """The residual denoiser of Zhang et al. 2017: the network estimates the noise."""
+    network = _DnCNN(settings.width(64), 4 if settings.smoke else 17, settings.dtype)
+    return _denoiser(network, (settings.batch, 40, 40, 1), lambda made, clean, noise: jnp.mean((made - noise) ** 2))
+
+
+def unet(settings: Settings) -> Program:
+    """A U-Net that denoises."""
+    widths = tuple(map(settings.width, (32, 64, 128, 256)))
+    shape = (settings.batch, 64, 64, 3)
+    return _denoiser(_UNet(widths, settings.dtype), shape, lambda made, clean, noise: jnp.mean(abs(made - clean)))
+
+
+def _denoiser(network: nn.Module, shape: tuple[int, ...], loss: Callable[..., Any]) -> Program:
+    optimizer, key = optax.adam(1e-3), jax.random.key(0)
+    clean = jax.random.uniform(key, shape)
+    variables = dict(jax.jit(network.init)(key, clean))
+    params = variables.pop("params")
+    state = (jnp.int32(0), params, variables, optimizer.init(params))
+
+    def loss_fn(params: Any, variables: Any, clean: Any, key: Any) -> Any:
+        noise = 25 / 255 * jax.random.normal(key, shape)
+        made, variables = network.apply({"params": params, **variables}, clean + noise, mutable=list(variables))
+        return loss(made, clean, noise), variables
+
+    def update(state: Any, clean: Any, key: Any) -> Any:
+        number, params, variables, opt_state = state
+        (value, variables), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
+            params, variables, clean, step_key(key, number)
+        )
+        changes, opt_state = optimizer.update(gradients, opt_state, params)
+        return (number + 1, optax.apply_updates(params, changes), variables, opt_state), value
+
+    update = jax.jit(update, donate_argnums=0)
+
+    def run(num_steps: int) -> int:
+        nonlocal state
+        for _ in range(num_steps):
+            state, _ = update(state, clean, key)
+        jax.block_until_ready(state)
+        return num_steps
+
+    return run
+
+
+def depthwise(settings: Settings) -> Program:
+    """One group a channel, forwards."""
+    return _convolution(settings, settings.width(64), gradients=False)
+
+
+def depthwise_grads(settings: Settings) -> Program:
+    """One group a channel, with both gradients."""
+    return _convolution(settings, settings.width(64), gradients=True)
+
+
+def grouped(settings: Settings) -> Program:
+    """16 groups, forwards."""
+    return _convolution(settings, settings.width(16), gradients=False)
+
+
+def grouped_grads(settings: Settings) -> Program:
+    """16 groups, with both gradients."""
+    return _convolution(settings, settings.width(16), gradients=True)
+
+
+def _convolution(settings: Settings, groups: int, gradients: bool) -> Program:
+    width = settings.width(64)
+    layer = Conv(width, (3, 3), use_bias=False, feature_group_count=groups, dtype=settings.dtype)
+    keys = jax.random.split(jax.random.key(0), 3)
+    images = jax.random.normal(keys[0], (settings.batch, 64, 64, width), settings.dtype)
+    above = jax.random.normal(keys[1], images.shape, settings.dtype)
+    variables = layer.init(keys[2], images)
+
+    def forward(variables: Any, images: Any, above: Any) -> Any:
+        return layer.apply(variables, images)
+
+    def backward(variables: Any, images: Any, above: Any) -> Any:
+        made, pull = jax.vjp(layer.apply, variables, images)
+        return made, pull(above)
+
+    return _repeated(jax.jit(backward if gradients else forward), variables, images, above)
+
+
+def matmul(settings: Settings) -> Program:
+    """Of two square matrices."""
+    side = settings.width(2048)
+    matrix = jax.random.normal(jax.random.key(0), (side, side), settings.dtype)
+    return _repeated(jax.jit(jnp.matmul), matrix, matrix)
+
+
+def _repeated(function: Callable[..., Any], *arguments: Any) -> Program:
+    def run(num_steps: int) -> int:
+        for _ in range(num_steps):
+            result = function(*arguments)
+        jax.block_until_ready(result)
+        return num_steps
+
+    return run

@@ -1,0 +1,115 @@
+"""How a training enters a run's folder and leaves it: what must agree, and what is written down."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from jgr.config import config_hash, differences, to_plain
+from jgr.data.source import fingerprint
+from jgr.errors import RunError
+from jgr.jobs.experiment import Experiment
+from jgr.run.folder import RunFolder
+from jgr.run.manifest import environment, new_manifest
+
+Say = Callable[[str], object]
+
+# What may differ when a run goes on: how long it is, how often it says and keeps something, and where it runs.
+_CADENCES = ("log_every", "checkpoint_every", "sample_every", "num_samples", "keep_checkpoints", "keep_every")
+_RESUMABLE = {f"train.{name}" for name in ("num_steps", *_CADENCES)} | {
+    f"mesh.{name}" for name in ("data", "fsdp", "fsdp_min_size")
+}
+_CONSEQUENCES = {"train.num_steps": "; schedules given as a share of the training change with it"}
+
+
+def prepare_folder(path: Path, config: ConfigDict, config_path: str, command: Sequence[str]) -> None:
+    """Makes the run's folder, or finds that it is of the same config.
+
+    Raises:
+        RunError: If the folder cannot be used, or belongs to another config.
+    """
+    if not RunFolder.exists(path):
+        manifest = new_manifest(
+            command=list(command), config_path=config_path, config_hash=config_hash(config), seed=config.seed
+        )
+        RunFolder.create(path, to_plain(config), manifest)
+        return
+    folder = RunFolder.open(path)
+    fixed = {key: pair for key, pair in differences(folder.config(), config).items() if key not in _RESUMABLE}
+    if fixed:
+        shown = "; ".join(
+            f"config.{key} is {old!r} there and {new!r} here" for key, (old, new) in list(fixed.items())[:3]
+        )
+        more = f"; and {len(fixed) - 3} more" if len(fixed) > 3 else ""
+        raise RunError(f"{path} is a run of another config: {shown}{more}. Use another --workdir, or the same config")
+
+
+def checked_sources(folder: RunFolder, experiment: Experiment) -> dict[str, str]:
+    """Name and fingerprint of the data, which must be what the run began with.
+
+    Raises:
+        RunError: If it is not.
+    """
+    source, known = experiment.data.source, folder.manifest().get("data")
+    sources = {source.name: fingerprint(source)}
+    if known and known != sources:
+        raise RunError(
+            f"{source.name} is not the data that {folder.path} was trained on: its fingerprint is "
+            f"{sources[source.name]}, and was {known.get(source.name)}. Bring that data back, or start in another "
+            "--workdir"
+        )
+    return sources
+
+
+def enter_session(
+    folder: RunFolder, config: ConfigDict, sources: dict[str, str], command: Sequence[str], say: Say
+) -> None:
+    """Writes down that the run goes on, with what, and what changed in its config."""
+    changed = differences(folder.config(), config)
+    for key, (old, new) in changed.items():
+        say(f"config.{key}: {old!r} -> {new!r}" + _CONSEQUENCES.get(key, ""))
+    if changed:
+        folder.write_config(to_plain(config))
+    session = {
+        "command": list(command),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "changed": {key: list(pair) for key, pair in changed.items()},
+        "environment": environment(),
+    }
+    folder.update_manifest(
+        status="running",
+        config_hash=config_hash(config),
+        sessions=[*folder.manifest()["sessions"], session],
+        data=sources,
+        # On CPU XLA partitions work the same way every time; elsewhere atomics and autotuning may change last bits.
+        reproducible="bit for bit" if jax.default_backend() == "cpu" else "to tolerance",
+        error=None,
+        failure=None,
+    )
+
+
+@contextmanager
+def recorded_outcome(folder: RunFolder) -> Iterator[None]:
+    """Marks the run as failed when an error ends it."""
+    try:
+        yield
+    except BaseException as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        with suppress(RunError):  # the disk may be what failed; the first error is the one to report
+            folder.update_manifest(status="failed", error=reason, ended=datetime.now(UTC).isoformat(timespec="seconds"))
+        raise
+
+
+def where(folder: RunFolder) -> str:
+    """Where the run's files are, a line each."""
+    pictures = sorted(folder.samples_path.glob("step_*.png"))
+    lines = [
+        f"run          {folder.path}",
+        f"metrics      {folder.metrics_path}",
+        f"checkpoints  {folder.checkpoints_path}",
+        *([f"samples      {pictures[-1]}"] if pictures else []),
+    ]
+    return "\n".join(lines)
