@@ -1,6 +1,7 @@
 """jgr's side of the rows of `experiments/speed.py`. Each public function makes the `Program` of one row."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from jgr.jobs.experiment import Experiment, open_experiment
 from jgr.jobs.step import abstract_state, initial_state, make_loader, make_step
 from jgr.layers import Conv, ConvTranspose
 from jgr.rng import purpose_key, step_key
+from jgr.scan import scan
 from jgr.tasks.update import FINITE
 
 _CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -101,7 +103,8 @@ class _VAE(nn.Module):
 def mlp_vae(settings: Settings) -> Program:
     """A VAE of two hidden layers, on jgr's loader."""
     network = _VAE(settings.width(400), settings.width(20), settings.dtype)
-    loader = Loader(Data(source=Images(path=settings.images)), seed=0, batch_size=settings.batch)
+    data = Data(source=Images(path=settings.images))
+    loader = Loader(data, seed=0, batch_size=settings.batch, steps_per_call=10)
     optimizer, data_key, noise_key = optax.adam(1e-3), purpose_key(0, "data"), purpose_key(0, "step")
     pixels = int(np.prod(loader.image_shape))
     params = jax.jit(network.init)(purpose_key(0, "init"), jnp.zeros((1, pixels)), noise_key)
@@ -120,14 +123,17 @@ def mlp_vae(settings: Settings) -> Program:
         changes, opt_state = optimizer.update(gradients, opt_state, params)
         return (number + 1, optax.apply_updates(params, changes), opt_state), loss
 
-    update = jax.jit(update, donate_argnums=0)
+    @functools.partial(jax.jit, donate_argnums=0)
+    def call(state: Any, keys: Any, arrays: Any, host_batches: Any) -> Any:
+        return scan(lambda state, host_batch: update(state, keys, arrays, host_batch), state, host_batches)
+
     done = 0
 
     def run(num_steps: int) -> int:
         nonlocal state, done
+        num_steps = -(-num_steps // loader.steps_per_call) * loader.steps_per_call
         for host_batches in loader.batches(done, done + num_steps):
-            host_batch = {name: array[0] for name, array in host_batches.items()}
-            state, _ = update(state, (data_key, noise_key), loader.arrays, host_batch)
+            state, _ = call(state, (data_key, noise_key), loader.arrays, host_batches)
         done += num_steps
         jax.block_until_ready(state)
         return num_steps

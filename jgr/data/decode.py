@@ -39,14 +39,15 @@ def decode_image(
             converted = _to_8_bit(image) if image.mode.startswith(("I", "F")) else image
             if converted.mode != COLORS[color]:
                 converted = _over_white(converted).convert(COLORS[color])
-            pixels = np.asarray(converted)
+            shape = (converted.height, converted.width, -1)
+            pixels = np.frombuffer(converted.tobytes(), np.uint8).reshape(shape)  # faster than np.asarray
     except DataError as error:
         raise DataError(f"{name}: {error}") from None
     except Exception as error:  # a damaged file makes Pillow's decoders raise anything
         raise DataError(
             f"{name}: not a readable image ({error or type(error).__name__}); replace or remove it"
         ) from error
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+    return pixels
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
