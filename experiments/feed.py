@@ -3,8 +3,9 @@
 A DCGAN of 28x28 pixels trains on MNIST (TFDS, PNGs in ArrayRecord) and on a folder of 10,000 JPEGs of it, each once
 with the decoded set on the device and once streamed: the host opens, decodes and sends every batch. Both take turns, a
 block of steps each, in one process; loop times are medians of the blocks, and their ratio is what streaming costs. The
-process's peak memory is noted after the first tenth of the steps and at the end. Table, rows and manifest go to
-results/feed/. Needs MNIST: `jgr data prepare mnist`.
+process's peak memory is noted after the first tenth of the steps and at the end. A network of width 4 hardly computes,
+so its rows tell how much data the host can stream. Table, rows and manifest go to results/feed/. Needs MNIST: `jgr data
+prepare mnist`.
 """
 
 import argparse
@@ -33,13 +34,13 @@ from jgr.run.manifest import environment
 CONFIG = Path(__file__).resolve().parents[1] / "configs/gan/dcgan_mnist.py"
 
 
-def blocks(source: dict[str, Any], mode: str, smoke: bool, num_steps: int, block: int) -> Iterator[float]:
+def blocks(source: dict[str, Any], mode: str, width: int, num_steps: int, block: int) -> Iterator[float]:
     """Milliseconds a step, block after block, of a training that is advanced by asking."""
-    config = load_config_file(f"{CONFIG}:smoke" if smoke else str(CONFIG))
+    config = load_config_file(str(CONFIG))
     config.data = dict(source=source, mode=mode)
     config.mesh = dict(data=1)
-    config.train = dict(num_steps=num_steps + block, batch_size=8 if smoke else 64)
-    experiment = open_experiment(resolve(config, Experiment))
+    config.task.generator.width = config.task.discriminator.width = width
+    experiment = open_experiment(resolve(config, Experiment, [("train.num_steps", str(num_steps + block))]))
     loader = make_loader(experiment)
     abstract = abstract_state(experiment, loader)
     step, state = make_step(experiment, loader, abstract), initial_state(experiment, loader, abstract)
@@ -58,9 +59,9 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def measure(name: str, source: dict[str, Any], smoke: bool, num_steps: int, block: int) -> dict[str, Any]:
+def measure(name: str, source: dict[str, Any], width: int, num_steps: int, block: int) -> dict[str, Any]:
     """One row."""
-    trainings = {mode: blocks(source, mode, smoke, num_steps, block) for mode in ("resident", "streamed")}
+    trainings = {mode: blocks(source, mode, width, num_steps, block) for mode in ("resident", "streamed")}
     times: dict[str, list[float]] = {mode: [] for mode in trainings}
     early = 0.0
     for number in tqdm(range(num_steps // block), desc=name, unit="block", disable=None):
@@ -72,6 +73,7 @@ def measure(name: str, source: dict[str, Any], smoke: bool, num_steps: int, bloc
     ratios = [streamed / resident for resident, streamed in zip(*times.values(), strict=True)]
     return {
         "data": name,
+        "width": width,
         "steps": num_steps,
         "resident ms": medians["resident"],
         "streamed ms": medians["streamed"],
@@ -91,23 +93,29 @@ def write_jpegs(folder: Path, num: int) -> None:
 def main() -> None:
     """Measures, prints and writes the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2000, help="of every training (default: %(default)s)")
-    parser.add_argument("--block", type=int, default=25, help="steps at a turn (default: %(default)s)")
-    parser.add_argument("--smoke", action="store_true", help="a small network, to try the script")
+    parser.add_argument("--steps", type=int, default=600, help="of every training (default: %(default)s)")
+    parser.add_argument("--block", type=int, default=50, help="steps at a turn (default: %(default)s)")
+    parser.add_argument("--jpegs", type=int, default=10_000, help="files in the folder (default: %(default)s)")
+    parser.add_argument(
+        "--long", type=int, default=2000, help="steps with a network of width 4, for the memory (default: %(default)s)"
+    )
     parser.add_argument("--out", type=Path, default=Path("results/feed"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        num = 200 if options.smoke else 10_000
-        write_jpegs(Path(folder), num)
+        write_jpegs(Path(folder), options.jpegs)
         sources = {
             "MNIST, ArrayRecord of PNGs": dict(cls="jgr.data.tfds.TFDS", dataset="mnist", split="train"),
-            f"folder of {num:,} JPEGs": dict(cls="jgr.data.folder.ImageFolder", path=folder, color="gray"),
+            f"folder of {options.jpegs:,} JPEGs": dict(cls="jgr.data.folder.ImageFolder", path=folder, color="gray"),
         }
-        rows = [measure(name, source, options.smoke, options.steps, options.block) for name, source in sources.items()]
+        rows = [
+            measure(name, source, width, num_steps, options.block)
+            for width, num_steps in ((4, options.long), (64, options.steps))
+            for name, source in sources.items()
+        ]
     device = jax.devices()[0]
     table = (
         f"JAX {jax.__version__}, {device.device_kind}, {environment()['platform']['cores']} cores: DCGAN 28x28, batch "
-        f"{8 if options.smoke else 64}; medians of blocks of {options.block} steps, taking turns\n\n"
+        f"64; medians of blocks of {options.block} steps, taking turns\n\n"
         f"{tabulate(rows, headers='keys', floatfmt='.3f', tablefmt='github')}\n"
     )
     print(table)

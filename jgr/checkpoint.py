@@ -1,5 +1,6 @@
 """Checkpoints on Orbax: saved asynchronously, checked when restored, moved aside when damaged."""
 
+import functools
 import json
 import math
 import re
@@ -24,6 +25,13 @@ SCORE = "score"
 _LACKS = (MemoryError, jax.errors.JaxRuntimeError, OSError)
 _MISSING = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 _STORAGE_LACKS = re.compile(r"os_error_code='(?!(2|20|21)')")  # the same in TensorStore, whose errors are ValueErrors
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's manager without its question for preemption: it has a count of its own, and the training asks already."""
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
 
 
 class Checkpointer:
@@ -72,10 +80,11 @@ class Checkpointer:
                 keep_checkpoints_without_metrics=not best,
                 cleanup_tmp_directories=True,
             )
-        try:
-            self._manager = ocp.CheckpointManager(self.folder, options=options)
-        except (OSError, ValueError) as error:
-            raise self._listing_error(error) from error
+        self._options = options
+        if read_only:
+            self.steps()
+        else:
+            _ = self._manager  # clears away what an interrupted save left
 
     def save(self, step: int, state: TrainState, position: int, score: float | None = None, **about: Any) -> None:
         """Starts writing a checkpoint; the state may be donated as soon as this returns.
@@ -139,12 +148,13 @@ class Checkpointer:
         return restored.state, meta
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint now, in order."""
+        """Steps that have a checkpoint now, in order; what is still being written does not count."""
         try:
-            self._manager.reload()
-        except (OSError, ValueError) as error:
+            return sorted(int(entry.name) for entry in self.folder.iterdir() if entry.name.isdigit())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
             raise self._listing_error(error) from error
-        return sorted(self._manager.all_steps())
 
     def best_step(self) -> int | None:
         """The step with the best score, the later of equal ones; None where none was scored."""
@@ -168,6 +178,8 @@ class Checkpointer:
 
     def close(self) -> None:
         """Waits and frees threads."""
+        if "_manager" not in vars(self):
+            return
         try:
             self.wait()
         finally:
@@ -177,21 +189,30 @@ class Checkpointer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and jax.process_count() > 1:
+            return  # closing waits for the other processes, which may not know of the error
         try:
             self.close()
         except CheckpointError:
             if kind is None:  # an earlier error is the one to report
                 raise
 
+    @functools.cached_property
+    def _manager(self) -> _Manager:
+        """Orbax's manager. Several processes must make it at the same time: each waits for the others."""
+        try:
+            return _Manager(self.folder, options=self._options)
+        except (OSError, ValueError) as error:
+            raise self._listing_error(error) from error
+
     def _stored(self, step: int) -> dict[str, Any]:
         """What was stored about a state."""
         place = self.folder / str(step)
-        try:
-            stored = self._manager.restore(
-                step, args=ocp.args.Composite(data=ocp.args.JsonRestore(), meta=ocp.args.JsonRestore())
-            )
-            meta, position, sealed = stored.meta, stored.data["position"], stored.data["crc32"]
-        except Exception as error:  # whatever storage raises, see `_reading_error`
+        try:  # not through Orbax, which would wait for all processes
+            meta = json.loads((place / "meta" / "metadata").read_bytes())
+            data = json.loads((place / "data" / "metadata").read_bytes())
+            position, sealed = data["position"], data["crc32"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise _reading_error(place, error) from error
         if _seal(meta, position) != sealed:
             raise DamagedCheckpointError(f"checkpoint {place} is damaged: its description is not what was written")
@@ -252,13 +273,11 @@ def _restored(
     folder: Path, step: int, abstract: TrainState
 ) -> tuple[tuple[TrainState, dict[str, Any]] | None, CheckpointError | None]:
     """State and what was stored about it, or why it cannot be restored."""
-    reader = Checkpointer(folder, read_only=True)
     try:
-        return reader.restore(step, abstract), None
+        with Checkpointer(folder, read_only=True) as reader:
+            return reader.restore(step, abstract), None
     except CheckpointError as error:
         return None, error
-    finally:
-        reader.close()
 
 
 def _check_score(place: Path) -> None:

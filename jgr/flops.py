@@ -36,10 +36,11 @@ def peak_flops(device: jax.Device, dtype: str) -> float | None:
 def count_flops(jaxpr: core.Jaxpr) -> int:
     """Operations of the matrix products and convolutions of a jaxpr; a multiply-add counts as two.
 
-    The usual count for model FLOPs utilisation (Chowdhery et al. 2022, "PaLM", appendix B), taken from the program
-    instead of a formula: what is computed twice to save memory counts twice, additions and activations do not count.
-    Zeros that a convolution inserts between pixels are not counted; zeros at borders are. Of branches the largest
-    counts, and of `lax.while_loop`, whose length is not known, one turn.
+    Additions and activations do not count, as is usual for model FLOPs utilisation (Chowdhery et al. 2022, "PaLM",
+    appendix B); but what is computed twice to save memory counts twice, so with `remat` it is the hardware's
+    utilisation. Zeros that a convolution inserts between pixels are not counted; zeros at borders are. Of branches the
+    largest counts, of a choice by platform the form that is no platform's own, and of `lax.while_loop`, whose length is
+    not known, one turn.
     """
     return sum(_equation_flops(equation) for equation in jaxpr.eqns)
 
@@ -50,6 +51,8 @@ def _equation_flops(equation: core.JaxprEqn) -> int:
         return _dot_flops(equation)
     if name == "conv_general_dilated":
         return _convolution_flops(equation)
+    if name == "cond" and params.get("branches_platforms"):
+        return count_flops(params["branches"][params["branches_platforms"].index(None)].jaxpr)
     if name == "cond":
         return max(count_flops(branch.jaxpr) for branch in params["branches"])
     turns = params["length"] if name == "scan" else 1

@@ -22,9 +22,9 @@ class Mesh:
     """How a run is spread over devices: the config's section `mesh`.
 
     Batches are cut over all devices. Parameters, optimiser state and average are copied to every device, or, with
-    `fsdp`, large arrays of them are cut along their largest axis that can be (fully sharded data parallelism,
-    Rajbhandari et al. 2020, "ZeRO", stage 3). The numbers stay the same to float tolerance, so a run may go on with
-    another mesh.
+    `fsdp`, large arrays of them are cut along their largest axis that can be (as in Rajbhandari et al. 2020, "ZeRO").
+    While a step computes, the parameters and gradients of the optimiser at work are whole. The numbers stay the same to
+    float tolerance, so a run may go on with another mesh.
 
     Args:
         data: Copies of the state; None for as many as there are devices.

@@ -2,14 +2,16 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
 from jgr import errors
-from jgr.errors import ConfigError, JgrError
+from jgr.errors import ConfigError, JgrError, RunError
 
 T = TypeVar("T")
 
@@ -23,7 +25,8 @@ def initialize(
     """Joins the other processes of the job, where there are any; to be called before JAX touches a device.
 
     Slurm's `srun`, Open MPI's `mpirun` and GKE's TPU pods are noticed by their environment, and JAX finds the others.
-    With none of them and no arguments nothing happens.
+    There may be one process a machine, which takes all its GPUs, or one a GPU. With no launcher and no arguments
+    nothing happens.
 
     Args:
         distributed: Whether there are others though the environment does not say so, as on a TPU pod whose workers
@@ -48,7 +51,12 @@ def initialize(
     if num_processes is not None and process_id is not None and not 0 <= process_id < num_processes:
         raise ConfigError(f"--process_id={process_id} must be from 0 to {num_processes - 1}")
     try:
-        jax.distributed.initialize(coordinator_address, num_processes, process_id)
+        if missing:
+            jax.distributed.initialize(local_device_ids=_own_gpus())
+        else:
+            jax.distributed.initialize(
+                coordinator_address, num_processes, process_id, cluster_detection_method="deactivate"
+            )
     except (RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(
@@ -67,6 +75,20 @@ def _launched_together() -> bool:
     )
 
 
+def _own_gpus() -> list[int] | None:
+    """All GPUs of the machine, where this is the launcher's only process on it; None leaves the choice to JAX.
+
+    JAX takes one GPU for each of a launcher's processes, also where there is but one.
+    """
+    local = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
+    if local.partition("(")[0] != "1":
+        return None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        visible = ",".join(path.name for path in Path("/proc/driver/nvidia/gpus").glob("*"))
+    return list(range(len(visible.split(",")))) if visible else None
+
+
 def is_main() -> bool:
     """Whether this process is the one that writes and prints."""
     return jax.process_index() == 0
@@ -81,18 +103,50 @@ def on_main(function: Callable[[], T]) -> T:
     if jax.process_count() == 1:
         return function()
     outcome: dict[str, Any] = {}
-    failure: Exception | None = None
+    failure: BaseException | None = None
     if is_main():
         try:
             outcome = {"result": function()}
-        except Exception as error:
+            json.dumps(outcome)
+        except BaseException as error:
             failure = error
     raise_together(failure)
     result: T = _broadcast(outcome, 0)["result"]
     return result
 
 
-def raise_together(failure: Exception | None) -> None:
+def require_equal(value: Any, what: str) -> None:
+    """Checks that all processes have the value that process 0 has.
+
+    Args:
+        value: Anything that survives JSON.
+        what: What an error calls it.
+
+    Raises:
+        RunError: In every process, if some has another.
+    """
+    main = on_main(lambda: value)
+    failure = None if value == main else RunError(f"{what} is {value!r} here and {main!r} in process 0")
+    raise_together(failure)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What is raised inside is raised in every process; nothing inside may wait for another process."""
+    failure: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        failure = error
+    raise_together(failure)
+
+
+def is_shared(error: BaseException) -> bool:
+    """Whether every process has raised this error, so that none waits for another."""
+    return jax.process_count() == 1 or bool(getattr(error, "shared", False))
+
+
+def raise_together(failure: BaseException | None) -> None:
     """Raises in every process what failed in any, so that none waits for one that is gone.
 
     Args:
@@ -109,10 +163,11 @@ def raise_together(failure: Exception | None) -> None:
         return
     first = int(np.argmax(failed))
     told = _broadcast({"kind": type(failure).__name__, "message": str(failure)}, first)
-    if failure is not None and first == jax.process_index():
-        raise failure
-    kind = getattr(errors, told["kind"], JgrError)
-    raise kind(f"process {first}: {told['message']}") from failure
+    if failure is None or first != jax.process_index():
+        kind = getattr(errors, told["kind"], JgrError)
+        failure = kind(f"process {first}: {told['message']}")
+    setattr(failure, "shared", True)  # noqa: B010 (no class of ours declares it)
+    raise failure
 
 
 def _broadcast(value: dict[str, Any], source: int) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from jgr.data.digits import Digits
+from jgr.errors import DataError
 from jgr.rng import record_keys
 from jgr.tasks.gan import GAN
 
@@ -25,3 +27,28 @@ class RecordingGAN(GAN):
         state, metrics = super().step(state, batch, key)
         latents = self._latents(record_keys(key, batch["position"][0]))
         return state, metrics | {"records": record_sum(batch["index"], batch["position"]), "noise": bit_sum(latents)}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OneEach(Digits):
+    """Data that differs from process to process."""
+
+    name = "one-each"
+
+    def fingerprint(self):
+        return f"of process {jax.process_index()}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HalfBroken(Digits):
+    """Data of which one process cannot read a record."""
+
+    name = "half-broken"
+
+    def __getitem__(self, index):
+        if jax.process_index() == 1 and index:  # the first is read before training
+            raise DataError("record 7 of half-broken: process 1 cannot read it")
+        return super().__getitem__(index)
+
+    def fingerprint(self):
+        return "of all processes"

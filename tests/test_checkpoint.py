@@ -216,7 +216,7 @@ def test_a_flipped_bit_never_gives_other_numbers(copied, offset):
 def test_an_older_one_whose_score_is_damaged_stops_nothing(copied):
     DAMAGE["empty score"](copied, 1)
     with pytest.raises(CheckpointError, match=r"checkpoints cannot be used"):
-        Checkpointer(copied, read_only=True)
+        Checkpointer(copied, read_only=True).restore(3, ABSTRACT)
     messages = []
     state, _ = restore_newest(copied, ABSTRACT, messages.append)
     assert int(state.step) == 3

@@ -36,7 +36,7 @@ def get_config(arg: str = "") -> ConfigDict:
         discriminator_optimizer=adam,
     )
     config.train = dict(
-        num_steps=2 if smoke else 47_000,  # 100 epochs
+        num_steps=2 if smoke else 47_000,  # 100 epochs, made a multiple of steps_per_call
         batch_size=8 if smoke else 128,
         steps_per_call=1 if smoke else 10,
         log_every=1 if smoke else 500,

@@ -6,6 +6,7 @@ jgr evaluate runs/digits --follow     beside a training, until it ends
 """
 
 import argparse
+import signal
 
 from jgr.cli.options import STEP_HELP, add_processes, add_run
 from jgr.cli.setup import set_up
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs the command."""
     set_up(options)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # JAX catches it where there are several processes
     from jgr.jobs.evaluate import evaluate
 
     evaluate(

@@ -58,12 +58,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         print(f"jgr {options.command}: error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        _leave_others(error)
         return 1
     except KeyboardInterrupt:
         if options.debug:
             raise
         print(f"jgr {options.command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _leave_others(error: JgrError) -> None:
+    """Ends this process at once if others do not know of its error: an orderly end would wait for them."""
+    jax = sys.modules.get("jax")
+    if jax is None or jax.process_count() == 1:
+        return
+    from jgr.processes import is_shared
+
+    if not is_shared(error):
+        sys.stderr.flush()
+        os._exit(1)
 
 
 class _Parser(argparse.ArgumentParser):

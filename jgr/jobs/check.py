@@ -11,6 +11,7 @@ from tabulate import tabulate
 from jgr.config import config_hash, resolve
 from jgr.jobs.experiment import Experiment, open_experiment
 from jgr.jobs.step import make_loader, state_shapes, trace_step
+from jgr.mesh import Mesh
 from jgr.state import TrainState, leaves_by_name
 
 
@@ -33,12 +34,12 @@ def check(config: ConfigDict | Mapping[str, Any], compile_step: bool = False) ->
     state = state_shapes(experiment, loader)
     traced = trace_step(experiment, loader, state)
     parts = [_parameter_table(name, params) for name, params in state.params.items()]
-    parts.append(_state_table(state))
+    parts.append(_state_table(state, experiment.mesh))
     if compile_step:
         step = jax.jit(experiment.task.step, donate_argnums=0)
         memory = step.lower(state, loader.batch_spec(), jax.random.key(0)).compile().memory_analysis()
         size = "unknown on this platform" if memory is None else _bytes(memory.temp_size_in_bytes)
-        parts.append(f"temporary memory of the compiled step: {size}")
+        parts.append(f"temporary memory of one step compiled for one device: {size}")
     source, train = experiment.data.source, experiment.train
     reported = ", ".join(name for name in traced.metrics if not name.startswith("finite/"))
     parts.append(
@@ -79,16 +80,21 @@ def _parameter_table(network: str, params: Any) -> str:
     return str(table)
 
 
-def _state_table(state: TrainState) -> str:
-    rows = []
-    for part in ("params", "model_state", "opt_state", "ema", "extra"):
-        leaves = jax.tree.leaves(getattr(state, part))
-        if leaves:
-            rows.append([part, _bytes(sum(leaf.size * leaf.dtype.itemsize for leaf in leaves))])
-    total = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    return str(
-        tabulate([*rows, ["total", _bytes(total)]], headers=["state", "bytes"], tablefmt="simple", stralign="right")
-    )
+def _state_table(state: TrainState, mesh: Mesh) -> str:
+    """Bytes of each part, and, where the devices for it are there and share a state, those on one of them."""
+    parts = {part: getattr(state, part) for part in ("params", "model_state", "opt_state", "ema", "extra")}
+    parts = {part: tree for part, tree in parts.items() if jax.tree.leaves(tree)} | {"total": state}
+    columns: dict[str, list[str]] = {"state": list(parts), "bytes": [_bytes(_size(tree)) for tree in parts.values()]}
+    if mesh.fsdp > 1 and mesh.fits():
+        columns["bytes on a device"] = [_bytes(_size(tree, mesh)) for tree in parts.values()]
+    return str(tabulate(columns, headers="keys", tablefmt="simple", stralign="right"))
+
+
+def _size(tree: Any, mesh: Mesh | None = None) -> int:
+    """Bytes of a tree of shapes, in all or on one device of a mesh."""
+    leaves = jax.tree.leaves(tree if mesh is None else mesh.with_shardings(tree))
+    shapes = [leaf.shape if mesh is None else leaf.sharding.shard_shape(leaf.shape) for leaf in leaves]
+    return sum(math.prod(shape) * leaf.dtype.itemsize for shape, leaf in zip(shapes, leaves, strict=True))
 
 
 def _bytes(count: int) -> str:

@@ -12,6 +12,7 @@ from jgr.config import config_hash
 from jgr.errors import CheckpointError, ConfigError, DamagedCheckpointError
 from jgr.jobs.load import Run, Weights
 from jgr.jobs.score import Scorer
+from jgr.processes import is_main, on_main, together
 from jgr.run.folder import RunFolder
 from jgr.run.lock import is_alive
 from jgr.run.manifest import git_state
@@ -33,6 +34,8 @@ def evaluate(
     timeout_s: float = 60.0,
 ) -> list[dict[str, Any]]:
     """Scores checkpoints with the metrics of the run's config and writes a row each to its `results.jsonl`.
+
+    Several processes that `jgr.processes.initialize` joined all call it alike; process 0 writes and prints.
 
     Args:
         workdir: The run's folder.
@@ -59,12 +62,12 @@ def evaluate(
     run = Run(workdir, trust=trust)
     if not run.experiment.evaluation.metrics:
         raise ConfigError(f"{run.folder.config_path}: config.evaluation.metrics is empty: nothing to measure")
-    job = _Job(run, seed, weights or run.experiment.evaluation.weights, quiet)
+    job = _Job(run, seed, weights or run.experiment.evaluation.weights, quiet or not is_main())
     if follow:
         return [row for number in _arrivals(run, job, poll_s, timeout_s) for row in job.try_score(number)]
     if step != "all":
-        return job.score(run.find_step(step), "best" if step == "best" else "last")
-    rows = [row for number in run.steps() for row in job.try_score(number)]
+        return job.score(on_main(lambda: run.find_step(step)), "best" if step == "best" else "last")
+    rows = [row for number in on_main(run.steps) for row in job.try_score(number)]
     if not rows:
         raise CheckpointError(f"{workdir} has no checkpoint that can be scored")
     return rows
@@ -101,7 +104,9 @@ class _Job:
             return []
 
     def score(self, step: int, select: str = "last") -> list[dict[str, Any]]:
-        state, begun = self._run.restore(step), time.perf_counter()
+        with together():
+            state = self._run.restored(step)
+        begun = time.perf_counter()
         with tqdm(desc=f"step {step}", unit="image", disable=True if self._quiet else None, leave=False) as bar:
             scores = self._scorer.score(state, self._seed, self._weights, bar.update)
         elapsed = time.perf_counter() - begun
@@ -147,11 +152,13 @@ def _wait_for_run(path: Path, poll_s: float, timeout_s: float) -> None:
 
 def _arrivals(run: Run, job: _Job, poll_s: float, timeout_s: float) -> Iterator[int]:
     """Steps without a row, as their checkpoints appear; ends with the training."""
-    seen, patience = job.scored_steps(), _PATIENCE
+    seen, patience = set(on_main(lambda: sorted(job.scored_steps()))), _PATIENCE
     while True:
-        # Asked first: what is saved before the end is seen after it.
-        alive, status = is_alive(run.folder.path, timeout_s), run.folder.manifest()["status"]
-        fresh = [step for step in run.steps() if step not in seen]
+        # Asked first: what is saved before the end is seen after it. Several processes must all see the same.
+        alive, status, steps = on_main(
+            lambda: (is_alive(run.folder.path, timeout_s), run.folder.manifest()["status"], run.steps())
+        )
+        fresh = [step for step in steps if step not in seen]
         for step in fresh:
             seen.add(step)
             yield step

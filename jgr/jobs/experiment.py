@@ -194,7 +194,7 @@ def _computing_in(dtype: str, task: Task) -> Task:
     """The task with networks that compute in a type of number.
 
     Raises:
-        ConfigError: If a network has no field `dtype`, or computes in another type by its own config.
+        ConfigError: If a network has no field `dtype`. One whose own config names a type keeps it.
     """
     if dtype == "float32":
         return task
@@ -208,8 +208,9 @@ def _computing_in(dtype: str, task: Task) -> Task:
                 f"config.train.dtype = {dtype}: {type(network).__qualname__}, config.task.{field.name}, has no field "
                 "dtype and cannot compute in it"
             )
-        if network.dtype is None:
-            changed[field.name] = network.clone(dtype=jnp.dtype(dtype))
+        changed[field.name] = network if network.dtype is not None else network.clone(dtype=jnp.dtype(dtype))
+    if not changed:
+        raise ConfigError(f"config.train.dtype = {dtype}: {type(task).__qualname__} has no network among its fields")
     return dataclasses.replace(task, **changed)
 
 

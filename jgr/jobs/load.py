@@ -15,6 +15,7 @@ from jgr.jobs.experiment import Experiment, open_experiment
 from jgr.jobs.sampling import make_sample
 from jgr.jobs.step import make_loader, state_shapes
 from jgr.mesh import Mesh
+from jgr.processes import is_main
 from jgr.run.folder import RunFolder
 from jgr.state import TrainState, averaged
 from jgr.tasks.task import Sampler
@@ -35,7 +36,7 @@ class Run:
     """
 
     def __init__(self, workdir: str | Path, trust: bool = False) -> None:
-        self.folder = RunFolder.open(workdir)
+        self.folder = RunFolder.open(workdir, writes=is_main())
         self.config: ConfigDict = resolve(self.folder.config(), Experiment, trust=trust)
         self.experiment: Experiment = open_experiment(self.config, trust=trust)
 
@@ -90,7 +91,15 @@ class Run:
         Raises:
             CheckpointError: If there is none, it is damaged, or it does not fit the config.
         """
-        return self._checkpoints.restore(self.find_step(step), self._abstract)[0]
+        return self.restored(self.find_step(step))
+
+    def restored(self, step: int) -> TrainState:
+        """The state of a checkpoint that was there a moment ago.
+
+        Raises:
+            DamagedCheckpointError: If it is damaged, or gone.
+        """
+        return self._checkpoints.restore(step, self._abstract)[0]
 
     def sample(
         self, num: int, seed: int = 0, step: int | str = "latest", weights: Weights = "ema", batch_size: int = 64

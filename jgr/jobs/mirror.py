@@ -1,6 +1,7 @@
 """Copies of what is logged, for tools that read other formats. `metrics.jsonl` stays the record."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,9 @@ class TensorBoard(Mirror):
     """
 
     def __init__(self, folder: RunFolder, start: int) -> None:
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError as error:
-            raise ConfigError("--tensorboard needs the package tensorboardX: pip install 'jgr[tensorboard]'") from error
+        require_tensorboard()
+        from tensorboardX import SummaryWriter
+
         self._writer: Any = SummaryWriter(str(folder.path / "tensorboard"), purge_step=start + 1)
 
     def scalars(self, step: int, values: Mapping[str, float | None]) -> None:
@@ -54,3 +54,9 @@ class TensorBoard(Mirror):
     def close(self) -> None:
         """Writes what is left."""
         self._writer.close()
+
+
+def require_tensorboard() -> None:
+    """Raises ConfigError if the package that writes event files is not installed."""
+    if find_spec("tensorboardX") is None:
+        raise ConfigError("--tensorboard needs the package tensorboardX: pip install 'jgr[tensorboard]'")

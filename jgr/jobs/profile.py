@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from jgr.errors import ConfigError
+from jgr.processes import is_main
 
 
 class Profiler:
@@ -25,6 +26,8 @@ class Profiler:
 
     def __init__(self, window: str | None, folder: Path, say: Callable[[str], object]) -> None:
         self._first, self._last = _parsed(window) if window is not None else (0, -1)
+        if not is_main():
+            self._last = -1  # one trace is enough, and traces of several processes in one folder cannot be joined
         self._folder, self._say = folder, say
         self._tracing = False
 
@@ -32,7 +35,7 @@ class Profiler:
     def call(self, first: int, last: int) -> Iterator[None]:
         """The call that computes the steps `first` to `last`."""
         if not self._tracing and first <= self._last and last >= self._first:
-            jax.profiler.start_trace(self._folder, create_perfetto_trace=jax.process_index() == 0)
+            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
             self._tracing = True
         if not self._tracing:
             yield
@@ -48,6 +51,8 @@ class Profiler:
 
     def close(self) -> None:
         """Ends the trace if it is running."""
+        if self._last > 0 and not self._tracing:
+            self._say(f"no step from {self._first} to {self._last} was computed: no trace")
         if self._tracing:
             self._tracing, self._last = False, -1
             jax.profiler.stop_trace()

@@ -4,14 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from jgr.config import config_hash, differences, to_plain
-from jgr.data.source import fingerprint
 from jgr.errors import RunError
-from jgr.jobs.experiment import Experiment
 from jgr.run.folder import RunFolder
 from jgr.run.manifest import environment, new_manifest
 
@@ -47,21 +45,20 @@ def prepare_folder(path: Path, config: ConfigDict, config_path: str, command: Se
         raise RunError(f"{path} is a run of another config: {shown}{more}. Use another --workdir, or the same config")
 
 
-def checked_sources(folder: RunFolder, experiment: Experiment) -> dict[str, str]:
-    """Name and fingerprint of the data, which must be what the run began with.
+def check_sources(folder: RunFolder, sources: dict[str, str]) -> None:
+    """Checks that name and fingerprint of the data are those that the run began with.
 
     Raises:
-        RunError: If it is not.
+        RunError: If they are not.
     """
-    source, known = experiment.data.source, folder.manifest().get("data")
-    sources = {source.name: fingerprint(source)}
-    if known and known != sources:
-        raise RunError(
-            f"{source.name} is not the data that {folder.path} was trained on: its fingerprint is "
-            f"{sources[source.name]}, and was {known.get(source.name)}. Bring that data back, or start in another "
-            "--workdir"
-        )
-    return sources
+    known = folder.manifest().get("data")
+    if not known or known == sources:
+        return
+    ((name, found),) = sources.items()
+    raise RunError(
+        f"{name} is not the data that {folder.path} was trained on: its fingerprint is {found}, and was "
+        f"{known.get(name)}. Bring that data back, or start in another --workdir"
+    )
 
 
 def enter_session(
@@ -73,6 +70,7 @@ def enter_session(
         say(f"config.{key}: {old!r} -> {new!r}" + _CONSEQUENCES.get(key, ""))
     if changed:
         folder.write_config(to_plain(config))
+    earlier = folder.manifest()["sessions"]
     session = {
         "command": list(command),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -82,13 +80,23 @@ def enter_session(
     folder.update_manifest(
         status="running",
         config_hash=config_hash(config),
-        sessions=[*folder.manifest()["sessions"], session],
+        sessions=[*earlier, session],
         data=sources,
-        # On CPU XLA partitions work the same way every time; elsewhere atomics and autotuning may change last bits.
-        reproducible="bit for bit" if jax.default_backend() == "cpu" else "to tolerance",
+        reproducible=_reproducibility([*earlier, session]),
         error=None,
         failure=None,
     )
+
+
+def _reproducibility(sessions: list[dict[str, Any]]) -> str:
+    """How exactly a repetition will agree.
+
+    On CPU XLA partitions work the same way every time; elsewhere atomics and autotuning may change last bits, and so
+    does another number of devices.
+    """
+    devices = [session["environment"]["devices"] for session in sessions]
+    same = all(found == devices[0] for found in devices)
+    return "bit for bit" if same and devices[0]["platform"] == "cpu" else "to tolerance"
 
 
 @contextmanager

@@ -10,18 +10,19 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jgr.checkpoint import Checkpointer, restore_newest
-from jgr.config import resolve
+from jgr.config import canonical_json, resolve
 from jgr.data.loader import Loader
+from jgr.data.source import fingerprint
 from jgr.errors import RunError
 from jgr.jobs.experiment import Experiment, open_experiment
-from jgr.jobs.mirror import Mirror, TensorBoard
+from jgr.jobs.mirror import Mirror, TensorBoard, require_tensorboard
 from jgr.jobs.observe import Log, Pictures, Validator, Watch
 from jgr.jobs.profile import Profiler
 from jgr.jobs.progress import TrainingProgress
-from jgr.jobs.session import checked_sources, enter_session, prepare_folder, recorded_outcome, where
+from jgr.jobs.session import check_sources, enter_session, prepare_folder, recorded_outcome, where
 from jgr.jobs.signals import StopRequest, stop_signals
 from jgr.jobs.step import abstract_state, initial_state, make_loader, make_step, trace_step
-from jgr.processes import is_main, on_main
+from jgr.processes import is_main, on_main, require_equal, together
 from jgr.run.folder import RunFolder
 from jgr.run.lock import RunLock
 from jgr.state import TrainState
@@ -63,13 +64,20 @@ def train(
         NonFiniteError: If a loss, a gradient or a parameter stops being finite; the last good checkpoint stays.
     """
     say = _silent if quiet or not is_main() else _print
-    resolved = resolve(config, Experiment, trust=trust)
-    experiment = open_experiment(resolved, trust=trust)
-    loader = make_loader(experiment)
-    abstract = abstract_state(experiment, loader)
-    flops = trace_step(experiment, loader, abstract).flops
     folder = RunFolder(workdir, writes=is_main())
-    profiler = Profiler(profile, folder.path / "profile", say)
+    with together():
+        resolved = resolve(config, Experiment, trust=trust)
+        experiment = open_experiment(resolved, trust=trust)
+        loader = make_loader(experiment)
+        abstract = abstract_state(experiment, loader)
+        flops = trace_step(experiment, loader, abstract).flops
+        source = experiment.data.source
+        sources = {source.name: fingerprint(source)}
+        profiler = Profiler(profile, folder.path / "profile", say)
+        if tensorboard:
+            require_tensorboard()
+    require_equal(canonical_json(resolved), "the config")
+    require_equal(sources, "the fingerprint of the data")
     on_main(lambda: prepare_folder(folder.path, resolved, config_path, command))
     with ExitStack() as stack:
 
@@ -81,7 +89,7 @@ def train(
         found = restore_newest(folder.checkpoints_path, abstract, say)
         start = int(found[0].step) if found else 0
         _check_start(experiment, start, folder)
-        sources = on_main(lambda: checked_sources(folder, experiment))
+        on_main(lambda: check_sources(folder, sources))
         stack.enter_context(recorded_outcome(folder))
         on_main(lambda: enter_session(folder, resolved, sources, command, say))
         done = start == experiment.train.num_steps

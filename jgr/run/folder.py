@@ -88,13 +88,17 @@ class RunFolder:
             return folder.config_path.is_file() and folder.manifest_path.is_file()
 
     @classmethod
-    def open(cls, path: str | Path) -> "RunFolder":
+    def open(cls, path: str | Path, writes: bool = True) -> "RunFolder":
         """The run in an existing folder.
+
+        Args:
+            path: The folder.
+            writes: Whether this process writes there.
 
         Raises:
             RunError: There is no folder, or `config.json` or `run.json` is missing in it.
         """
-        folder = cls(path)
+        folder = cls(path, writes)
         with disk_errors(folder.path, "read"):
             missing = [file.name for file in (folder.config_path, folder.manifest_path) if not file.is_file()]
         if missing:
@@ -167,7 +171,7 @@ class RunFolder:
         return rows.newest(found)
 
     def write_png(self, relative_name: str, image: UInt8[np.ndarray, "height width channels"]) -> Path:
-        """Writes a picture, atomically; returns its path.
+        """Writes a picture, atomically, if this process writes; returns its path.
 
         Args:
             relative_name: Its name below `samples/`, such as "step_00000100.png".

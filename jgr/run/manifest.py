@@ -67,7 +67,7 @@ def environment(devices: bool = True) -> dict[str, Any]:
     Returns:
         `versions` (None for what is not installed), `platform` (host, system, CPU, usable cores, RAM in GiB), `jax`
         (settings that change numbers), `variables` (of the environment: an allowlist, and nothing named like a
-        secret), and `devices` (kind, platform and count).
+        secret), and `devices` (kind, platform, count, and the processes that share them).
     """
     import jax
 
@@ -84,8 +84,9 @@ def environment(devices: bool = True) -> dict[str, Any]:
         "variables": {name: value for name, value in sorted(os.environ.items()) if _is_recorded(name)},
     }
     if devices:
-        first, count = jax.devices()[0], jax.device_count()
-        found["devices"] = {"kind": first.device_kind, "platform": first.platform, "count": count}
+        first = jax.devices()[0]
+        counts = {"count": jax.device_count(), "processes": jax.process_count()}
+        found["devices"] = {"kind": first.device_kind, "platform": first.platform, **counts}
     return found
 
 

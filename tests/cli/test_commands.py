@@ -273,9 +273,10 @@ def start(tmp_path):
 def test_follow_scores_what_appears_and_ends_with_the_training(start, tmp_path):
     workdir = tmp_path / "run"
     every = [
-        "--config.train.checkpoint_every=400",
+        "--config.train.checkpoint_every=1000",
         "--config.train.keep_checkpoints=1000",
-        "--config.train.log_every=400",
+        "--config.train.log_every=1000",
+        "--config.train.sample_every=0",
     ]
     training = [f"--config={DIGITS}", f"--workdir={workdir}", "--config.train.num_steps=1000000", *every]
 

@@ -78,7 +78,7 @@ def test_nothing_is_computed():
 
 def test_the_compiled_step_tells_its_temporary_memory():
     report = check(mlp_gan(), compile_step=True)
-    assert re.search(r"temporary memory of the compiled step: [\d,]+ \([\d.]+ KiB\)", report)
+    assert re.search(r"temporary memory of one step compiled for one device: [\d,]+ \([\d.]+ KiB\)", report)
     assert "temporary memory" not in check(mlp_gan())
 
 
