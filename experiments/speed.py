@@ -57,7 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "begun": datetime.now(UTC).isoformat(timespec="seconds"),
             "command": command,
             "environment": environment(devices=False),
-            "git": git_state([Path(__file__).parent]),
+            "git": [
+                {key: value for key, value in state.items() if key != "root"} for state in git_state([_WORKER.parent])
+            ],
             "lanes": lanes,
         }
         write_json(folder / "manifest.json", manifest)
