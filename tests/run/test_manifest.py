@@ -34,7 +34,7 @@ def test_environment_names_versions_and_devices():
     assert found["versions"]["jax"] == jax.__version__
     assert found["versions"]["orbax-checkpoint"] == importlib.metadata.version("orbax-checkpoint")
     assert found["versions"]["python"] == platform.python_version()
-    assert found["devices"] == {"kind": "cpu", "platform": "cpu", "count": 4}
+    assert found["devices"] == {"kind": "cpu", "platform": "cpu", "count": 4, "processes": 1}
     assert found["platform"]["cores"] >= 1
     assert found["platform"]["ram_gib"] > 0
     assert found["jax"]["enable_x64"] is False
