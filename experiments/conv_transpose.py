@@ -20,8 +20,8 @@ from flax import linen as nn
 from jaxtyping import Array
 from tabulate import tabulate
 
+from jgr.files import write_json, write_text
 from jgr.layers import Conv, ConvTranspose
-from jgr.run.files import write_json, write_text
 from jgr.run.manifest import environment
 
 # side, channels in, channels out of the 28, 32 and 64 pixel generators; the discriminator runs them backwards

@@ -26,9 +26,9 @@ from tqdm import tqdm
 
 from jgr.config import load_config_file, resolve
 from jgr.data import TFDS
+from jgr.files import write_json, write_text
 from jgr.jobs.experiment import Experiment, open_experiment
 from jgr.jobs.step import abstract_state, initial_state, make_loader, make_step
-from jgr.run.files import write_json, write_text
 from jgr.run.manifest import environment
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs/gan/dcgan_mnist.py"

@@ -36,7 +36,7 @@ from tqdm import tqdm
 
 from jgr.data.tfds import TFDS
 from jgr.errors import DataError
-from jgr.run.files import write_json, write_text
+from jgr.files import write_json, write_text
 from jgr.run.manifest import environment, git_state
 
 _WORKER = Path(__file__).with_name("speed_worker.py")

@@ -10,7 +10,7 @@ from typing import Any
 from speed_rows import MATMUL, ROWS
 from tabulate import tabulate
 
-from jgr.run.files import write_text
+from jgr.files import write_text
 
 Line = Mapping[str, Any]
 _COLUMNS = (

@@ -7,6 +7,7 @@
     run = jgr.load("runs/digits")
     run.sample(64), run.state
     print(jgr.compare(["runs/a", "runs/b"]).format("md"))
+    jgr.measure("restored/", "originals/", ["psnr", "ssim"])
 
 Parts to build a task, a network, a data source or a metric of your own from lie in `jgr.tasks`, `jgr.layers`,
 `jgr.losses`, `jgr.data` and `jgr.metrics`. Importing `jgr` itself imports none of them, nor JAX.
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from jgr.jobs.compare import compare
     from jgr.jobs.evaluate import evaluate
     from jgr.jobs.load import Run, load
+    from jgr.jobs.measure import measure
     from jgr.jobs.reproduce import reproduce
     from jgr.jobs.sample import sample
     from jgr.jobs.train import train
@@ -30,12 +32,13 @@ _HOMES = {
     "compare": "jgr.jobs.compare",
     "evaluate": "jgr.jobs.evaluate",
     "load": "jgr.jobs.load",
+    "measure": "jgr.jobs.measure",
     "reproduce": "jgr.jobs.reproduce",
     "sample": "jgr.jobs.sample",
     "train": "jgr.jobs.train",
 }
 
-__all__ = ["Run", "check", "compare", "evaluate", "load", "reproduce", "sample", "train"]
+__all__ = ["Run", "check", "compare", "evaluate", "load", "measure", "reproduce", "sample", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,5 +25,9 @@ class DamagedCheckpointError(CheckpointError):
     """A checkpoint that does not read back as it was written."""
 
 
+class MetricError(JgrError):
+    """A metric has no value for what it was given."""
+
+
 class NonFiniteError(JgrError):
     """A loss, a gradient or a parameter stopped being a finite number."""

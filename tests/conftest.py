@@ -25,6 +25,14 @@ jax.config.update("jax_compilation_cache_dir", CACHE)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Statistics and weights of this session alone, for subprocesses too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JGR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder with real data, `$JGR_TEST_DATA`; the test is skipped where there is none."""

@@ -29,7 +29,7 @@ def test_parts_of_your_own(tmp_path):
     train = [argument.replace("num_steps=500", "num_steps=4") for argument in train]
     assert "step 4/4" in run(train, tmp_path)
     printed = run(evaluate, tmp_path)
-    assert "fd_brightness_u8_my_parts.BrightnessDistance_n16_all" in printed
+    assert re.search(r"fd_brightness@[0-9a-f]{6}_u8_n16_all", printed)
     assert "stripes-all@" in printed
 
 
@@ -37,6 +37,13 @@ def test_parts_of_your_own(tmp_path):
 def test_the_layout_is_there(folder):
     assert f"\n{folder}/" in README
     assert (ROOT / folder).is_dir()
+
+
+def test_metrics_from_python(tmp_path):
+    (example,) = [text for kind, text in BLOCKS if kind == "python" and "PairStream" in text]
+    (tmp_path / "example.py").write_text(example)
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout.startswith("Value(value=0.9"), done.stderr
 
 
 def test_every_command_is_in_the_table():

@@ -45,7 +45,13 @@ def get_config(arg: str = "") -> ConfigDict:
         num_samples=4 if smoke else 100,
         average=dict(half_life="100000 examples"),
     )
-    metrics = dict(fd_pixels=dict(cls="jgr.metrics.frechet.PixelFrechetDistance"))
+    metrics = dict(fd_pixels=dict(cls="jgr.metrics.distribution.FrechetDistance"))
+    if not smoke:  # its weights come by `jgr weights inception`; a GPU's work
+        inception = dict(cls="jgr.metrics.inception.Inception", resize="tf1_bilinear")
+        metrics |= dict(
+            fid=dict(cls="jgr.metrics.distribution.FrechetDistance", extractor=inception),
+            inception_score=dict(cls="jgr.metrics.distribution.InceptionScore", extractor=inception),
+        )
     config.evaluation = dict(
         data=real, num_samples=16 if smoke else 10_000, batch_size=16 if smoke else 500, metrics=metrics
     )

@@ -42,8 +42,19 @@ def get_config(arg: str = "") -> ConfigDict:
         num_samples=4 if smoke else 64,
         average=dict(half_life="10000 examples"),  # 0: no average
     )
-    metrics = dict(fd_pixels=dict(cls="jgr.metrics.frechet.PixelFrechetDistance"))
-    config.evaluation = dict(num_samples=16 if smoke else 1797, batch_size=16 if smoke else 256, metrics=metrics)
+    metrics = dict(fd_pixels=dict(cls="jgr.metrics.distribution.FrechetDistance"))
+    classifier = dict(cls="jgr.metrics.classifiers.TrainedClassifier", weights="cnn-digits")  # of 16x16 digits
+    features = dict(
+        fd=dict(cls="jgr.metrics.distribution.FrechetDistance", extractor=classifier),
+        precision=dict(cls="jgr.metrics.distribution.Precision", extractor=classifier),
+        recall=dict(cls="jgr.metrics.distribution.Recall", extractor=classifier),
+    )
+    config.evaluation = dict(
+        num_samples=16 if smoke else 1797,
+        batch_size=16 if smoke else 256,
+        seeds=(0,) if smoke else (0, 1, 2),  # samples are drawn and scored once for each
+        metrics=metrics if smoke else metrics | features,
+    )
     if not smoke:
         # Decides which checkpoint is the best. It compares with digits of the training: no test set is touched.
         config.validation = dict(num_samples=500, batch_size=250, metrics=metrics)

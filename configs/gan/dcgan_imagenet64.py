@@ -48,7 +48,14 @@ def get_config(arg: str = "") -> ConfigDict:
         data=dict(source=photographs if smoke else validation, resize=size, crop=size),
         num_samples=16 if smoke else 10_000,
         batch_size=16 if smoke else 250,
-        # Raw pixels have 12,288 dimensions at this size: their covariance is not worth its memory.
-        metrics=dict(fd_pixels=dict(cls="jgr.metrics.frechet.PixelFrechetDistance")) if smoke else {},
+        # Its weights come by `jgr weights inception`. Raw pixels have 12,288 dimensions at this size: their covariance
+        # is not worth its memory.
+        metrics=dict(fd_pixels=dict(cls="jgr.metrics.distribution.FrechetDistance"))
+        if smoke
+        else dict(
+            fid=dict(
+                cls="jgr.metrics.distribution.FrechetDistance", extractor=dict(cls="jgr.metrics.inception.Inception")
+            )
+        ),
     )
     return config

@@ -45,7 +45,13 @@ def get_config(arg: str = "") -> ConfigDict:
         num_samples=4 if smoke else 100,
         average=dict(half_life="50000 examples"),
     )
-    metrics = dict(fd_pixels=dict(cls="jgr.metrics.frechet.PixelFrechetDistance"))
+    classifier = dict(cls="jgr.metrics.classifiers.TrainedClassifier", weights="cnn-mnist")
+    metrics = dict(
+        fd=dict(cls="jgr.metrics.distribution.FrechetDistance", extractor=classifier),
+        precision=dict(cls="jgr.metrics.distribution.Precision", extractor=classifier),
+        recall=dict(cls="jgr.metrics.distribution.Recall", extractor=classifier),
+        fd_pixels=dict(cls="jgr.metrics.distribution.FrechetDistance"),
+    )
     test = dict(source=dict(cls="jgr.data.tfds.TFDS", dataset="mnist", split="test[:64]" if smoke else "test"))
     config.evaluation = dict(
         data=test, num_samples=16 if smoke else 10_000, batch_size=16 if smoke else 500, metrics=metrics

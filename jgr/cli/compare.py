@@ -20,7 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rank", metavar="METRIC", help="sort by a metric; refused where its values are not comparable"
     )
-    parser.add_argument("--better", choices=("lower", "higher"), help="which values of the --rank metric are better")
     parser.add_argument(
         "--select", choices=("last", "best"), default="last", help="results of which checkpoint (default: %(default)s)"
     )
@@ -28,11 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command."""
+    from jgr.files import write_text
     from jgr.jobs.compare import compare
-    from jgr.run.files import write_text
 
-    directions = {options.rank.split()[0]: options.better} if options.rank and options.better else None
-    comparison = compare(options.runs, rank=options.rank, select=options.select, directions=directions)
+    comparison = compare(options.runs, rank=options.rank, select=options.select)
     table = comparison.format(options.format)
     if options.out:
         print(write_text(Path(options.out), table + "\n"))

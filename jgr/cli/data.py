@@ -50,8 +50,8 @@ def _show(options: argparse.Namespace) -> int:
 
     from jgr.data.loader import evaluation_batches
     from jgr.data.show import sample_images, summary
+    from jgr.files import write_png
     from jgr.images import grid
-    from jgr.run.files import write_png
 
     if options.config:
         data = _data(options)

@@ -10,6 +10,7 @@ import signal
 
 from jgr.cli.options import STEP_HELP, add_processes, add_run
 from jgr.cli.setup import set_up
+from jgr.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,9 +18,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     parser.add_argument("--step", default="latest", help=f"{STEP_HELP}, or all (default: %(default)s)")
     parser.add_argument("--follow", action="store_true", help="score each new checkpoint until the training has ended")
-    parser.add_argument("--seed", type=int, default=0, help="decides the latents (default: %(default)s)")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        metavar="SEED",
+        help="each decides samples of its own; default: what the config says",
+    )
     parser.add_argument("--weights", choices=("ema", "raw"), help="default: what the config says")
     parser.add_argument("--quiet", action="store_true", help="print nothing")
+    parser.add_argument_group("config overrides").add_argument(
+        "--config.evaluation.KEY",
+        dest="_override",
+        metavar="VALUE",
+        help="score otherwise than the run's config says, such as --config.evaluation.num_samples=50000 or "
+        "--config.evaluation.metrics.kid.cls=jgr.metrics.distribution.KernelDistance",
+    )
+    parser.set_defaults(config=None)  # the command takes overrides
     add_processes(parser)
 
 
@@ -29,11 +44,16 @@ def run(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # JAX catches it where there are several processes
     from jgr.jobs.evaluate import evaluate
 
+    if others := [key for key, _ in options.overrides if not key.startswith("evaluation.")]:
+        raise ConfigError(
+            f"--config.{others[0]}: a run's config is fixed; only keys below config.evaluation may change"
+        )
     evaluate(
         options.run,
         step=options.step,
-        seed=options.seed,
+        seeds=options.seeds,
         weights=options.weights,
+        overrides=[(key.removeprefix("evaluation."), text) for key, text in options.overrides],
         follow=options.follow,
         trust=options.trust,
         quiet=options.quiet,

@@ -340,6 +340,8 @@ def slot_for(annotation: Any) -> Slot:
         return _Mapping(slot_for(arguments[1]))
     if origin is collections.abc.Callable or annotation is collections.abc.Callable:
         return _Function()
+    if annotation is Any:  # a class since Python 3.11
+        return _Any()
     if annotation in _PLAIN:
         return _Plain(annotation)
     if isinstance(annotation, type) and origin is None and annotation.__module__ != "builtins":

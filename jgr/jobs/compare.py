@@ -18,45 +18,33 @@ from typing import Any, Literal
 from jgr.config import flatten
 from jgr.errors import RunError
 from jgr.jobs.table import Cell, Column, Comparison, Row
+from jgr.metrics.metric import Better
 from jgr.run import rows as result_rows
 from jgr.run.folder import RunFolder
 from jgr.run.lock import is_alive
 
-Direction = Literal["lower", "higher"]
-
-DIRECTIONS: Mapping[str, Direction] = {
-    "accuracy": "higher",
-    "bits_per_dim": "lower",
-    "coverage": "higher",
-    "density": "higher",
-    "fd": "lower",
-    "fid": "lower",
-    "inception_score": "higher",
-    "kid": "lower",
-    "log_likelihood": "higher",
-    "lpips": "lower",
-    "mae": "lower",
-    "ms_ssim": "higher",
-    "mse": "lower",
-    "nll": "lower",
-    "precision": "higher",
-    "psnr": "higher",
-    "recall": "higher",
-    "ssim": "higher",
-}
-"""Which values of a metric are better; `fd` also speaks for `fd_pixels`, the longest such name counting."""
-
 
 @dataclasses.dataclass(frozen=True)
-class _Run:
-    """What a comparison reads of one run."""
+class ComparedRun:
+    """What a comparison knows of one run.
+
+    Args:
+        name: What its row is called.
+        id: Its id.
+        seed: Of its training.
+        config: Flat, without the seed; runs that agree in it share a row.
+        values: What it scored.
+        better: Which values of a metric are better, by its name.
+        notes: What a reader must know.
+    """
 
     name: str
     id: str
     seed: int
-    config: dict[str, Any]  # flat, without the seed
+    config: dict[str, Any]
     values: dict[Column, Cell]
-    notes: tuple[str, ...]
+    better: dict[str, Better]
+    notes: tuple[str, ...] = ()
 
 
 def compare(
@@ -64,7 +52,6 @@ def compare(
     *,
     rank: str | None = None,
     select: Literal["last", "best"] = "last",
-    directions: Mapping[str, Direction] | None = None,
 ) -> Comparison:
     """A table of runs: what differs in their configs, and each metric by its newest evaluated step.
 
@@ -76,7 +63,6 @@ def compare(
         rank: Sorts the rows by this metric, best first. Where it has several data sets, protocols or sizes, words
             after its name say which: "psnr_y set5-test@3f2a91".
         select: "last" for the newest step, "best" for the checkpoint chosen on a validation split.
-        directions: Which values of a metric are better, beside and before `DIRECTIONS`.
 
     Raises:
         RunError: A folder is no run, or the rows cannot be ranked as asked.
@@ -86,9 +72,18 @@ def compare(
         raise ValueError("nothing to compare: name at least one run's folder")
     if select not in ("last", "best"):
         raise ValueError(f"select={select!r} must be 'last' or 'best'")
-    better = {**DIRECTIONS, **(directions or {})}
     folders = list({os.path.realpath(path): Path(path) for path in paths}.values())
     runs = [_read(path, name, select) for path, name in zip(folders, _names(folders), strict=True)]
+    return compared(runs, rank)
+
+
+def compared(runs: Sequence[ComparedRun], rank: str | None = None) -> Comparison:
+    """A table of runs; see `compare`.
+
+    Raises:
+        RunError: The rows cannot be ranked as asked.
+    """
+    better = {metric: direction for run in runs for metric, direction in run.better.items()}
     groups = _groups(runs)
     columns = tuple(sorted({column for run in runs for column in run.values}))
     keys = _differing([group[0].config for group in groups])
@@ -99,31 +94,45 @@ def compare(
     return Comparison(rows=tuple(rows), columns=columns, config_keys=keys, notes=tuple(notes))
 
 
-def _read(path: Path, name: str, select: str) -> _Run:
+def _read(path: Path, name: str, select: str) -> ComparedRun:
     folder = RunFolder.open(path)
     config, manifest, results = flatten(folder.config()), folder.manifest(), folder.results()
     seed = config.pop("seed", 0)
-    by_column = collections.defaultdict(list)
-    for row in results:
-        if row["select"] == select:
-            by_column[Column(row["metric"], row["dataset"], row["protocol"], row["n"])].append(row)
+    chosen = [row for row in results if row["select"] == select]
     status = manifest.get("status", "unknown")
     if status == "running" and not is_alive(path):
         status = "stopped without a word; the same command goes on"
     notes = [] if status == "completed" else [f"{name}: status is {status}"]
-    if not by_column:
+    if not chosen:
         missing = f"no results with select={select}" if results else "no results"
         step = " --step=best" if select == "best" else ""
         notes.append(f"{name}: {missing}; evaluate it: jgr evaluate {path}{step}")
-    counting = {column: _newest(rows) for column, rows in by_column.items()}
-    eval_seeds = max(map(len, counting.values()), default=1)
+    values, eval_seeds = scored(chosen)
     if eval_seeds > 1:
-        notes.append(f"{name}: averaged over {eval_seeds} evaluation seeds")
-    values = {
-        column: Cell(_mean(list(map(result_rows.value, rows))), None, 1, (rows[0]["step"],), (rows[0]["weights"],))
-        for column, rows in counting.items()
-    }
-    return _Run(name, manifest.get("run", name), seed, config, values, tuple(notes))
+        notes.append(f"{name}: over {eval_seeds} evaluation seeds")
+    better: dict[str, Better] = {row["metric"]: row["better"] for row in chosen if "better" in row}
+    return ComparedRun(name, manifest.get("run", name), seed, config, values, better, tuple(notes))
+
+
+def scored(rows: Sequence[dict[str, Any]]) -> tuple[dict[Column, Cell], int]:
+    """What one run scored, by its newest evaluated step: the mean over evaluation seeds, with their standard deviation.
+
+    Args:
+        rows: Result rows of the run.
+
+    Returns:
+        The cells, and the largest number of evaluation seeds behind one.
+    """
+    by_column = collections.defaultdict(list)
+    for row in rows:
+        by_column[Column(row["metric"], row["dataset"], row["protocol"], row["n"])].append(row)
+    cells, eval_seeds = {}, 1
+    for column, same in by_column.items():
+        counting = _newest(same)
+        values = list(map(result_rows.value, counting))
+        eval_seeds = max(eval_seeds, len(values))
+        cells[column] = Cell(_mean(values), _std(values), 1, (counting[0]["step"],), (counting[0]["weights"],))
+    return cells, eval_seeds
 
 
 def _newest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -140,9 +149,9 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
 
 
-def _groups(runs: Sequence[_Run]) -> list[list[_Run]]:
+def _groups(runs: Sequence[ComparedRun]) -> list[list[ComparedRun]]:
     """Runs that differ only in their seed, together. A repeated seed is no new sample: it starts another row."""
-    groups: dict[tuple[str, int], list[_Run]] = {}
+    groups: dict[tuple[str, int], list[ComparedRun]] = {}
     repeats: collections.Counter[tuple[str, int]] = collections.Counter()
     for run in runs:
         config = json.dumps(run.config, sort_keys=True)
@@ -165,7 +174,7 @@ def _differ(one: Any, other: Any) -> bool:
     return type(one) is not type(other) or one != other
 
 
-def _row(group: Sequence[_Run], keys: Iterable[str], columns: Iterable[Column]) -> Row:
+def _row(group: Sequence[ComparedRun], keys: Iterable[str], columns: Iterable[Column]) -> Row:
     names = [run.name for run in group]
     config = {key: group[0].config[key] for key in keys if key in group[0].config}
     cells = {}
@@ -175,7 +184,8 @@ def _row(group: Sequence[_Run], keys: Iterable[str], columns: Iterable[Column]) 
             values = [cell.mean for cell in found]
             steps = tuple(sorted({step for cell in found for step in cell.steps}))
             weights = tuple(sorted({name for cell in found for name in cell.weights}))
-            cells[column] = Cell(_mean(values), _std(values), len(values), steps, weights)
+            std = found[0].std if len(found) == 1 else _std(values)  # of one run, that over evaluation seeds
+            cells[column] = Cell(_mean(values), std, len(values), steps, weights)
     return Row(_braced(names), tuple(run.id for run in group), tuple(run.seed for run in group), config, cells)
 
 
@@ -198,11 +208,11 @@ def _std(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
-def _marked(rows: Sequence[Row], columns: Iterable[Column], directions: Mapping[str, Direction]) -> list[Row]:
+def _marked(rows: Sequence[Row], columns: Iterable[Column], directions: Mapping[str, Better]) -> list[Row]:
     """The rows with the best of each column marked, where the direction is known and there is a choice."""
     best = {}
     for column in columns:
-        direction = _direction(column.metric, directions)
+        direction = directions.get(column.metric)
         means = [row.cells[column].mean for row in rows if column in row.cells]
         means = [mean for mean in means if not math.isnan(mean)]
         if direction and len(means) > 1:
@@ -219,14 +229,7 @@ def _marked(rows: Sequence[Row], columns: Iterable[Column], directions: Mapping[
     ]
 
 
-def _direction(metric: str, directions: Mapping[str, Direction]) -> Direction | None:
-    known = [name for name in directions if metric == name or metric.startswith(f"{name.rstrip('_')}_")]
-    return directions[max(known, key=len)] if known else None
-
-
-def _ranked(
-    rows: Sequence[Row], columns: Sequence[Column], rank: str, directions: Mapping[str, Direction]
-) -> list[Row]:
+def _ranked(rows: Sequence[Row], columns: Sequence[Column], rank: str, directions: Mapping[str, Better]) -> list[Row]:
     metric, *words = rank.split() or [""]
     of_metric = [column for column in columns if column.metric == metric]
     matching = [c for c in of_metric if all(word in (c.dataset, c.protocol, f"n={c.n}") for word in words)]
@@ -239,9 +242,9 @@ def _ranked(
             f"cannot rank by {rank!r}, the values are not comparable: {differences}; evaluate all runs alike, or name "
             f"one: rank={str(matching[0])!r}"
         )
-    direction = _direction(metric, directions)
+    direction = directions.get(metric)
     if direction is None:
-        raise RunError(f"cannot rank by {rank!r}: higher or lower is better? say --better=… (directions=… in Python)")
+        raise RunError(f"cannot rank by {rank!r}: its rows do not say which values are better; evaluate again")
     sign = 1 if direction == "lower" else -1
 
     def position(row: Row) -> tuple[bool, float]:
@@ -252,7 +255,7 @@ def _ranked(
     return sorted(rows, key=position)
 
 
-def _notes(runs: Sequence[_Run], rows: Sequence[Row]) -> list[str]:
+def _notes(runs: Sequence[ComparedRun], rows: Sequence[Row]) -> list[str]:
     notes = [note for run in runs for note in run.notes]
     for row in rows:
         for column, cell in row.cells.items():

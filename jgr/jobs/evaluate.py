@@ -1,17 +1,25 @@
 """Scores the checkpoints of a run, after its training or beside it."""
 
+import dataclasses
+import math
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 from tqdm import tqdm
 
 from jgr.config import config_hash
-from jgr.errors import CheckpointError, ConfigError, DamagedCheckpointError
+from jgr.errors import CheckpointError, ConfigError, DamagedCheckpointError, MetricError
+from jgr.files import cache_folder
+from jgr.jobs.experiment import Evaluation
 from jgr.jobs.load import Run, Weights
+from jgr.jobs.reference import ReferenceCache
 from jgr.jobs.score import Scorer
+from jgr.jobs.scoring import Score
+from jgr.jobs.table import format_value
 from jgr.processes import is_main, on_main, together
 from jgr.run.folder import RunFolder
 from jgr.run.lock import is_alive
@@ -25,8 +33,9 @@ def evaluate(
     workdir: str | Path,
     *,
     step: int | str = "latest",
-    seed: int = 0,
+    seeds: Sequence[int] | None = None,
     weights: Weights | None = None,
+    overrides: Sequence[tuple[str, str]] = (),
     follow: bool = False,
     trust: bool = False,
     quiet: bool = False,
@@ -35,13 +44,16 @@ def evaluate(
 ) -> list[dict[str, Any]]:
     """Scores checkpoints with the metrics of the run's config and writes a row each to its `results.jsonl`.
 
-    Several processes that `jgr.processes.initialize` joined all call it alike; process 0 writes and prints.
+    Values of single records go to `per_record/*.csv`. Statistics of the real images are kept in `$JGR_CACHE`. Several
+    processes that `jgr.processes.initialize` joined all call it alike; process 0 writes and prints.
 
     Args:
         workdir: The run's folder.
         step: "latest", "best", "all" or a number.
-        seed: Decides the latents; other seeds give other rows.
+        seeds: Each decides the latents, and other randomness, of rows of its own; those of `config.evaluation.seeds`
+            when None.
         weights: "ema" or "raw"; what `config.evaluation.weights` says when None.
+        overrides: Keys below `config.evaluation` and other values for them, as text: ("num_samples", "50").
         follow: Whether to score every checkpoint that has no row yet, and then each new one, until the training has
             ended or its heartbeat stopped. `step` plays no part then.
         trust: Whether the run's config may name classes outside jgr, optax and flax.
@@ -55,30 +67,46 @@ def evaluate(
     Raises:
         RunError: If the folder is no run's.
         CheckpointError: If there is no such checkpoint, or none could be read.
-        ConfigError: If the config names no metric.
+        ConfigError: If the config names no metric, or an override does not fit.
+        MetricError: If a metric failed, after the rows of all others were written.
     """
     if follow:
         _wait_for_run(Path(workdir), poll_s, timeout_s)
     run = Run(workdir, trust=trust)
-    if not run.experiment.evaluation.metrics:
+    evaluation = run.evaluation(overrides)
+    if not evaluation.metrics:
         raise ConfigError(f"{run.folder.config_path}: config.evaluation.metrics is empty: nothing to measure")
-    job = _Job(run, seed, weights or run.experiment.evaluation.weights, quiet or not is_main())
+    evaluation = dataclasses.replace(
+        evaluation,
+        seeds=evaluation.seeds if seeds is None else tuple(seeds),
+        weights=evaluation.weights if weights is None else weights,
+    )
+    job = _Job(run, evaluation, quiet or not is_main())
     if follow:
-        return [row for number in _arrivals(run, job, poll_s, timeout_s) for row in job.try_score(number)]
-    if step != "all":
-        return job.score(on_main(lambda: run.find_step(step)), "best" if step == "best" else "last")
-    rows = [row for number in on_main(run.steps) for row in job.try_score(number)]
-    if not rows:
-        raise CheckpointError(f"{workdir} has no checkpoint that can be scored")
+        rows = [row for number in _arrivals(run, job, poll_s, timeout_s) for row in job.try_score(number)]
+    elif step != "all":
+        rows = job.score(on_main(lambda: run.find_step(step)), "best" if step == "best" else "last")
+    else:
+        rows = [row for number in on_main(run.steps) for row in job.try_score(number)]
+        if not rows and not job.failures:
+            raise CheckpointError(f"{workdir} has no checkpoint that can be scored")
+    if job.failures:
+        raise MetricError(
+            f"{len(job.failures)} of {len(evaluation.metrics)} metrics failed, and {len(rows)} rows of the others were "
+            f"written: {'; '.join(job.failures.values())}"
+        )
     return rows
 
 
 class _Job:
     """Scores checkpoints of one run, one after another."""
 
-    def __init__(self, run: Run, seed: int, weights: Weights, quiet: bool) -> None:
-        self._run, self._seed, self._weights, self._quiet = run, seed, weights, quiet
-        self._scorer = Scorer(run.experiment.task, run.experiment.evaluation, run.experiment.data, run.mesh)
+    def __init__(self, run: Run, evaluation: Evaluation, quiet: bool) -> None:
+        self._run, self._evaluation, self._quiet = run, evaluation, quiet
+        experiment = run.experiment
+        folder = cache_folder()
+        cache = ReferenceCache(folder / "statistics" if folder else None)
+        self._scorer = Scorer(experiment.task, evaluation, experiment.data, run.mesh, cache)
         repositories = git_state([Path(__file__).resolve().parent])
         self._commit = repositories[0]["commit"] if repositories else None
 
@@ -86,14 +114,20 @@ class _Job:
     def folder(self) -> RunFolder:
         return self._run.folder
 
+    @property
+    def failures(self) -> dict[str, str]:
+        """Why a metric has no value, by its name in the config."""
+        return self._scorer.failures
+
     def scored_steps(self) -> set[int]:
-        """Steps that have rows of this seed and these weights already, with today's metrics."""
-        names = {metric.name for metric in self._run.experiment.evaluation.metrics.values()}
-        done: dict[int, set[str]] = {}
+        """Steps that have rows of every seed and these weights already, with today's metrics."""
+        names = {metric.name for metric in self._evaluation.metrics.values()}
+        wanted = {(seed, name) for seed in self._evaluation.seeds for name in names}
+        done: dict[int, set[tuple[int, str]]] = {}
         for row in self.folder.results():
-            if row["eval_seed"] == self._seed and row["weights"] == self._weights and row["select"] == "last":
-                done.setdefault(row["step"], set()).add(row["metric"])
-        return {step for step, metrics in done.items() if names <= metrics}
+            if row["weights"] == self._evaluation.weights and row["select"] == "last":
+                done.setdefault(row["step"], set()).add((row["eval_seed"], row["metric"]))
+        return {step for step, found in done.items() if wanted <= found}
 
     def try_score(self, step: int) -> list[dict[str, Any]]:
         """`score`, but a checkpoint that cannot be read is only reported: the training may just have deleted it."""
@@ -103,38 +137,68 @@ class _Job:
             self.say(f"step {step} is left out: {error}")
             return []
 
-    def score(self, step: int, select: str = "last") -> list[dict[str, Any]]:
+    def score(self, step: int, select: Literal["last", "best"] = "last") -> list[dict[str, Any]]:
+        """The rows of a checkpoint, one a metric and seed, which are written as they come."""
         with together():
             state = self._run.restored(step)
-        begun = time.perf_counter()
-        with tqdm(desc=f"step {step}", unit="image", disable=True if self._quiet else None, leave=False) as bar:
-            scores = self._scorer.score(state, self._seed, self._weights, bar.update)
-        elapsed = time.perf_counter() - begun
-        rows = [self._row(step, select, score, elapsed) for score in scores]
-        for row in rows:
-            self.folder.append_result(row)
-            self.say(
-                f"step {step}  {row['metric']} {value(row):.5g}  {row['protocol']}  {row['dataset']}  {row['weights']}"
-            )
+        rows: list[dict[str, Any]] = []
+        for number, seed in enumerate(self._evaluation.seeds, start=1):
+            begun = time.perf_counter()
+            of = f" seed {seed} ({number} of {len(self._evaluation.seeds)})" if len(self._evaluation.seeds) > 1 else ""
+            disable = True if self._quiet else None
+            with tqdm(
+                desc=f"step {step}{of}", unit="image", total=self._scorer.num_images, disable=disable, leave=False
+            ) as bar:
+                scores = self._scorer.score(state, seed, self._evaluation.weights, bar.update)
+            elapsed = time.perf_counter() - begun
+            self._write_values(step, seed, scores)
+            for score in scores:
+                row = self._row(step, select, seed, score, elapsed)
+                self.folder.append_result(row)
+                rows.append(row)
+        self._report(step, rows)
         return rows
 
-    def _row(self, step: int, select: str, score: dict[str, Any], elapsed: float) -> dict[str, Any]:
+    def _write_values(self, step: int, seed: int, scores: Sequence[Score]) -> None:
+        """Writes the values of single records, where metrics have them: a row a record, a column a protocol."""
+        columns: dict[str, Any] = {score.protocol: score.values for score in scores if score.values is not None}
+        if columns:
+            name = f"step_{step:08d}-{self._evaluation.weights}-seed{seed}.csv"
+            self.folder.write_csv(f"per_record/{name}", {"record": self._scorer.record_names(), **columns})
+
+    def _report(self, step: int, rows: Sequence[dict[str, Any]]) -> None:
+        """Prints a line for each metric, over all seeds."""
+        by_metric: dict[tuple[str, str], list[float]] = {}
+        for row in rows:
+            by_metric.setdefault((row["protocol"], row["dataset"]), []).append(value(row))
+        for (protocol, dataset), values in by_metric.items():
+            std = statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
+            count = f" ({len(values)} seeds)" if len(values) > 1 else ""
+            mean = sum(values) / len(values)
+            self.say(
+                f"step {step}  {protocol}  {format_value(mean, std)}{count}  {dataset}  {self._evaluation.weights}"
+            )
+        for failure in self.failures.values():
+            self.say(f"step {step}  failed: {failure}")
+
+    def _row(
+        self, step: int, select: Literal["last", "best"], seed: int, score: Score, elapsed: float
+    ) -> dict[str, Any]:
         manifest = self.folder.manifest()
         return result_row(
             run=manifest["run"],
             config=manifest["config"],
             config_hash=config_hash(self._run.config),
             seed=self._run.config.seed,
-            eval_seed=self._seed,
+            eval_seed=seed,
             step=step,
             images_seen=step * self._run.experiment.images_per_step,
-            weights=self._weights,
-            select="best" if select == "best" else "last",
-            std=None,
+            weights=self._evaluation.weights,
+            select=select,
             commit=self._commit,
             device=jax.devices()[0].device_kind,
             time_s=elapsed,
-            **score,
+            **score.fields(),
         )
 
     def say(self, message: str) -> None:

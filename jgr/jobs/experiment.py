@@ -12,7 +12,7 @@ from jgr.config import Clock, Context, Duration, build, to_plain
 from jgr.data.loader import Data
 from jgr.errors import ConfigError
 from jgr.mesh import Mesh
-from jgr.metrics.metric import DistributionMetric
+from jgr.metrics.metric import Metric
 from jgr.state import TrainState
 from jgr.tasks.task import Task
 
@@ -91,10 +91,11 @@ class Evaluation:
     """How checkpoints are scored.
 
     Args:
-        data: The real images to compare with; the training data when None.
-        num_samples: Images to generate.
+        data: The real images to compare with, or the records to score; the training data when None.
+        num_samples: Images to generate, for metrics that compare generated images with real ones.
         batch_size: Images at a time; it does not change the numbers beyond rounding.
         weights: "ema" for the average where there is one, "raw" for the trained weights.
+        seeds: What is random is drawn once for each of these, and scored each time.
         metrics: Metrics by a name of your choice.
     """
 
@@ -102,13 +103,18 @@ class Evaluation:
     num_samples: int = 1000
     batch_size: int = 250
     weights: Literal["ema", "raw"] = "ema"
-    metrics: dict[str, DistributionMetric] = dataclasses.field(default_factory=dict)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    metrics: dict[str, Metric] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size = {self.batch_size} must be at least 1")
         if self.num_samples < 2:
             raise ConfigError(f"num_samples = {self.num_samples} must be at least 2: one image has no distribution")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(f"seeds = {self.seeds} must name at least one seed, each once")
+        if bad := [seed for seed in self.seeds if not 0 <= seed < 2**32]:
+            raise ConfigError(f"seeds = {self.seeds}: {bad[0]} must be between 0 and 2**32 - 1")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,6 +151,14 @@ class Experiment:
         """Records a step consumes."""
         return self.train.batch_size * self.task.batches_per_step
 
+    @property
+    def best(self) -> Literal["min", "max"] | None:
+        """Which score of the validation is the best; None without one."""
+        if self.validation is None:
+            return None
+        deciding = next(iter(self.validation.metrics.values()))
+        return "max" if deciding.higher_is_better else "min"
+
     def init(self, key: Any, batch: Mapping[str, Any]) -> TrainState:
         """The task's initial state, with the average where the config asks for one."""
         from jgr.state import with_average
@@ -179,7 +193,7 @@ def open_experiment(config: ConfigDict | Mapping[str, Any], trust: bool = True) 
         "train": (training := build(plain["train"], Train, "config.train", context)),
         "task": _computing_in(training.dtype, build(plain["task"], Task, "config.task", context)),
         "mesh": build(plain["mesh"], Mesh, "config.mesh", context),
-        "evaluation": build(plain["evaluation"], Evaluation, "config.evaluation", context),
+        "evaluation": open_evaluation(plain, trust),
         "validation": build(plain["validation"], Evaluation, "config.validation", context)
         if plain["validation"] is not None
         else None,
@@ -188,6 +202,16 @@ def open_experiment(config: ConfigDict | Mapping[str, Any], trust: bool = True) 
         return Experiment(seed=plain["seed"], **built)
     except ConfigError as error:
         raise ConfigError(f"config.{error}") from error
+
+
+def open_evaluation(config: ConfigDict | Mapping[str, Any], trust: bool = True) -> Evaluation:
+    """The object of the section `evaluation` of a resolved config.
+
+    Raises:
+        ConfigError: If a class refuses its values.
+    """
+    built: Evaluation = build(to_plain(config)["evaluation"], Evaluation, "config.evaluation", Context(trust=trust))
+    return built
 
 
 def _computing_in(dtype: str, task: Task) -> Task:

@@ -1,5 +1,6 @@
 """Opens a run to look at, sample from and score; nothing here changes it."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,7 @@ from ml_collections import ConfigDict
 from jgr.checkpoint import Checkpointer
 from jgr.config import resolve
 from jgr.errors import CheckpointError, ConfigError
-from jgr.jobs.experiment import Experiment, open_experiment
+from jgr.jobs.experiment import Evaluation, Experiment, open_evaluation, open_experiment
 from jgr.jobs.sampling import make_sample
 from jgr.jobs.step import make_loader, state_shapes
 from jgr.mesh import Mesh
@@ -36,7 +37,7 @@ class Run:
     """
 
     def __init__(self, workdir: str | Path, trust: bool = False) -> None:
-        self.folder = RunFolder.open(workdir, writes=is_main())
+        self.folder, self._trust = RunFolder.open(workdir, writes=is_main()), trust
         self.config: ConfigDict = resolve(self.folder.config(), Experiment, trust=trust)
         self.experiment: Experiment = open_experiment(self.config, trust=trust)
 
@@ -45,6 +46,21 @@ class Run:
         """The devices that score and sample: as in the config, or all there are where it asks for more."""
         mesh = self.experiment.mesh
         return mesh if mesh.fits() else Mesh()
+
+    def evaluation(self, overrides: Sequence[tuple[str, str]] = ()) -> Evaluation:
+        """How its checkpoints are scored, with other values for some keys.
+
+        Args:
+            overrides: Keys below `config.evaluation` and their values as text, such as ("num_samples", "50").
+
+        Raises:
+            ConfigError: A key is unknown, or a value impossible.
+        """
+        if not overrides:
+            return self.experiment.evaluation
+        changes = [(f"evaluation.{key}", text) for key, text in overrides]
+        config = resolve(self.folder.config(), Experiment, changes, trust=self._trust)
+        return open_evaluation(config, trust=self._trust)
 
     @property
     def state(self) -> TrainState:
@@ -140,12 +156,7 @@ class Run:
 
     @cached_property
     def _checkpoints(self) -> Checkpointer:
-        validation = self.experiment.validation
-        deciding = next(iter(validation.metrics.values())) if validation else None
-        best: Literal["min", "max"] | None = None
-        if deciding is not None:
-            best = "max" if deciding.higher_is_better else "min"
-        return Checkpointer(self.folder.checkpoints_path, best=best, read_only=True)
+        return Checkpointer(self.folder.checkpoints_path, best=self.experiment.best, read_only=True)
 
     @cached_property
     def _abstract(self) -> TrainState:

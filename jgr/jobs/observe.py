@@ -5,13 +5,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
 
 from jgr.data.loader import Loader
-from jgr.errors import NonFiniteError
+from jgr.errors import MetricError, NonFiniteError
 from jgr.flops import peak_flops
 from jgr.images import grid
 from jgr.jobs.experiment import Experiment
@@ -178,18 +178,17 @@ class Validator:
         if self._validation:
             self._scorer = Scorer(experiment.task, self._validation, experiment.data, experiment.mesh)
 
-    @property
-    def best(self) -> Literal["min", "max"] | None:
-        """Which score is the best; None without a validation."""
-        if self._validation is None:
-            return None
-        deciding = next(iter(self._validation.metrics.values()))
-        return "max" if deciding.higher_is_better else "min"
-
     def score(self, step: int, state: TrainState, progress: TrainingProgress) -> float | None:
-        """The score of a state by the first metric; None without a validation."""
+        """The score of a state by the first metric; None without a validation.
+
+        Raises:
+            MetricError: That metric has no value.
+        """
         if self._validation is None or self._scorer is None:
             return None
-        score = self._scorer.score(state, self._experiment.seed, self._validation.weights)[0]
-        progress.say(f"step {step}: {score['protocol']} {score['value']:.4g} on {score['dataset']} (validation)")
-        return float(score["value"])
+        deciding, *_ = self._validation.metrics
+        scores = self._scorer.score(state, self._experiment.seed, self._validation.weights)
+        if deciding in self._scorer.failures:
+            raise MetricError(f"step {step}: the validation failed: {self._scorer.failures[deciding]}")
+        progress.say(f"step {step}: {scores[0].protocol} {scores[0].value:.4g} on {scores[0].dataset} (validation)")
+        return scores[0].value

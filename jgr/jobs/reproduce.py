@@ -97,7 +97,7 @@ def reproduce(
     for settings in sorted({(row["step"], row["select"], row["eval_seed"], row["weights"]) for row in results}):
         number, select, seed, weights = settings
         evaluate(
-            target, step="best" if select == "best" else number, seed=seed, weights=weights, trust=trust, quiet=quiet
+            target, step="best" if select == "best" else number, seeds=[seed], weights=weights, trust=trust, quiet=quiet
         )
     return Reproduction(
         original=original.folder.path,

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from jgr.errors import RunError
+from jgr.files import write_png
 from jgr.images import grid
 from jgr.jobs.load import Run, Weights
-from jgr.run.files import write_png
 
 
 def sample(

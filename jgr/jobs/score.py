@@ -1,27 +1,23 @@
-"""Scores a state with the metrics of an evaluation: samples, features on the device, statistics on the host."""
+"""Scores a state with the metrics of an evaluation.
 
-import logging
-import math
-from collections.abc import Callable, Iterator
-from typing import Any
+Samples are drawn once and every extractor sees them once, however many metrics there are. A metric that fails is named
+in `Scorer.failures` and does not keep the others from their numbers.
+"""
 
 import jax
-import numpy as np
 
-from jgr.data.loader import Data, evaluation_batches
-from jgr.data.source import fingerprint
+from jgr.data.loader import Data
+from jgr.data.source import record_name
 from jgr.errors import ConfigError
 from jgr.jobs.experiment import Evaluation
-from jgr.jobs.sampling import make_sample
+from jgr.jobs.reference import ReferenceCache
+from jgr.jobs.score_distributions import DistributionScores
+from jgr.jobs.score_records import RecordScores
+from jgr.jobs.scoring import Advance, Score, Scoring
 from jgr.mesh import Mesh
-from jgr.metrics.metric import DistributionMetric
+from jgr.metrics.metric import Metric, PairMetric, RecordMetric
 from jgr.state import TrainState, averaged
-from jgr.tasks.task import Sampler, Task
-
-_LOGGER = logging.getLogger(__name__)
-
-Score = dict[str, Any]
-"""metric, protocol, dataset, value, n: what a result row says of one measurement."""
+from jgr.tasks.task import Task
 
 
 class Scorer:
@@ -32,96 +28,64 @@ class Scorer:
         evaluation: What to measure.
         training_data: The real images where the evaluation names none.
         mesh: The devices.
+        cache: Where statistics of real images are kept between jobs; used by single processes only.
 
     Raises:
         ConfigError: If a metric needs what the task cannot do.
     """
 
-    def __init__(self, task: Task, evaluation: Evaluation, training_data: Data, mesh: Mesh) -> None:
-        if evaluation.metrics and not isinstance(task, Sampler):
-            metric = next(iter(evaluation.metrics.values()))
-            raise ConfigError(
-                f"metric {metric.name} needs a task that generates images, and {type(task).__qualname__} has no method "
-                "sample (jgr.tasks.task.Sampler)"
-            )
-        self._evaluation = evaluation
-        self._data = evaluation.data or training_data
-        self._metrics = evaluation.metrics
-        self._reference: dict[str, Any] | None = None
-        self._dataset: str | None = None
-        self._mesh = mesh
-        self._batch_size = mesh.rounded_up(evaluation.batch_size)
-        self._real_features = jax.jit(self._features, out_shardings=mesh.replicated)
-        self._sample_features = make_sample(task, mesh, "evaluation", self._features)
+    def __init__(
+        self, task: Task, evaluation: Evaluation, training_data: Data, mesh: Mesh, cache: ReferenceCache | None = None
+    ) -> None:
+        for metric in evaluation.metrics.values():
+            _require(task, metric)
+        kept = cache if cache is not None and jax.process_count() == 1 else ReferenceCache(None)
+        self._scoring = Scoring(task, evaluation, evaluation.data or training_data, mesh)
+        self._distributions = DistributionScores(self._scoring, kept)
+        self._records = RecordScores(self._scoring)
 
     @property
-    def dataset(self) -> str:
-        """The real images: name, what was done to their size, and fingerprint: "mnist-test,resize16@3f2a91…"."""
-        if self._dataset is None:
-            fit = "".join(
-                f",{name}{size}" for name in ("resize", "crop") if (size := getattr(self._data, name)) is not None
-            )
-            self._dataset = f"{self._data.source.name}{fit}@{fingerprint(self._data.source)}"
-        return self._dataset
+    def failures(self) -> dict[str, str]:
+        """Why a metric has no value, by its name in the config."""
+        return self._scoring.failures
 
-    def score(
-        self, state: TrainState, seed: int, weights: str, advance: Callable[[int], Any] = lambda n: None
-    ) -> list[Score]:
-        """One score for each metric.
+    @property
+    def num_images(self) -> int:
+        """Images that the next `score` reads or draws."""
+        return self._distributions.num_images + self._records.num_images
+
+    def record_names(self) -> list[str]:
+        """What the records that were scored are called, such as their files."""
+        source = self._scoring.data.source
+        return [record_name(source, index) for index in range(len(source))]
+
+    def score(self, state: TrainState, seed: int, weights: str, advance: Advance = lambda n: None) -> list[Score]:
+        """One score for each metric that did not fail, in their order.
 
         Args:
             state: The state to score; only parameters and model state are read.
-            seed: Decides the latents.
+            seed: Decides the latents, and whatever else is random.
             weights: "ema" or "raw".
             advance: Called with the number of images done.
+
+        Raises:
+            ConfigError: The task generates images that are not in [0, 1].
         """
-        if not self._metrics:
-            return []
-        reference = self._reference or self._gather(self._real_batches(), advance)
-        self._reference = reference
-        if weights == "ema":
-            state = averaged(state)
-        generated = self._gather(self._sample_batches(state, seed), advance)
-        split = self._data.source.name.rpartition("-")[2]
-        return [
-            {
-                "metric": metric.name,
-                "protocol": metric.protocol(generated[name].n, split),
-                "dataset": self.dataset,
-                "value": _computed(metric, reference[name], generated[name]),
-                "n": generated[name].n,
-            }
-            for name, metric in self._metrics.items()
-        ]
-
-    def _features(self, images: jax.Array) -> dict[str, jax.Array]:
-        return {name: metric.features(images) for name, metric in self._metrics.items()}
-
-    def _gather(self, batches: Iterator[tuple[Any, np.ndarray]], advance: Callable[[int], Any]) -> dict[str, Any]:
-        states = {name: metric.state() for name, metric in self._metrics.items()}
-        for features, mask in batches:
-            for name, values in jax.device_get(features).items():
-                states[name].update(values, mask)
-            advance(int(mask.sum()))
-        return states
-
-    def _real_batches(self) -> Iterator[tuple[Any, np.ndarray]]:
-        size, total = self._batch_size, len(self._data.source)
-        rows = self._mesh.rows(size)
-        for start, batch in zip(range(0, total, size), evaluation_batches(self._data, size, rows=rows), strict=True):
-            images = self._mesh.put_batch({"image": batch["image"]}, size)["image"]
-            yield self._real_features(images), np.arange(start, start + size) < total
-
-    def _sample_batches(self, state: TrainState, seed: int) -> Iterator[tuple[Any, np.ndarray]]:
-        size, total = self._batch_size, self._evaluation.num_samples
-        for start in range(0, total, size):
-            yield self._sample_features(state, seed, size, start), np.arange(start, start + size) < total
+        state = averaged(state) if weights == "ema" else state
+        with jax.default_matmul_precision("highest"):
+            found = self._distributions.score(state, seed, advance) | self._records.score(state, seed, advance)
+        return [found[name] for name in self._scoring.evaluation.metrics if name in found]
 
 
-def _computed(metric: DistributionMetric, reference: Any, generated: Any) -> float:
-    """The metric's value; NaN, with a warning, where it has none, so that the other metrics are not lost with it."""
-    try:
-        return metric.compute(reference, generated)
-    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
-        _LOGGER.warning("metric %s has no value: %s", metric.name, error)
-        return math.nan
+def _require(task: Task, metric: Metric) -> None:
+    """Raises ConfigError if the task lacks the method that a metric needs."""
+    method, what = "sample", "generates images"
+    if isinstance(metric, PairMetric):
+        method, what = "restore", "restores images"
+    elif isinstance(metric, RecordMetric):
+        method, what = metric.method, f"can {metric.method}"
+    if not hasattr(task, method):
+        raise ConfigError(
+            f"metric {metric.name} needs a task that {what}, and {type(task).__qualname__} has no method {method} (see "
+            "jgr.tasks.task)"
+        )

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from tabulate import LATEX_ESCAPE_RULES, tabulate
 
+from jgr.files import json_values
 from jgr.run import rows as result_rows
-from jgr.run.files import json_values
 
 Format = Literal["md", "csv", "tex", "json", "text"]
 
@@ -41,7 +41,7 @@ class Cell:
 
     Args:
         mean: Over the runs (seeds) of the row.
-        std: Their sample standard deviation (ddof 1); None for a single run.
+        std: Their sample standard deviation (ddof 1); of a single run, that of its evaluation seeds, None for one seed.
         seeds: Runs with a value here.
         steps: Training steps that were evaluated.
         weights: "ema" or "raw", or both where the runs differ.

@@ -140,7 +140,7 @@ def _run(job: _Job, state: TrainState, start: int) -> str:
         progress,
         closing(profiler),
         Checkpointer(
-            folder.checkpoints_path, keep=options.keep_checkpoints, keep_every=options.keep_every, best=validator.best
+            folder.checkpoints_path, keep=options.keep_checkpoints, keep_every=options.keep_every, best=experiment.best
         ) as checkpointer,
     ):
         for step, host_batches in zip(

@@ -1,67 +1,230 @@
-"""What a metric is: a pure, jitted stage on the device, and a state on the host."""
+"""What a metric is: a pure, jitted stage on the device, and statistics in float64 on the host.
+
+Three kinds, by what they look at: `DistributionMetric` compares generated images with real ones through features of
+each, `PairMetric` compares an image with the one it should be, `RecordMetric` asks the task about each record. A metric
+of your own is a subclass in your own file, named in a config by its import path under `config.evaluation.metrics`.
+"""
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, Protocol
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Num, UInt8
+from jaxtyping import Array, Float, Key
+
+from jgr.errors import ConfigError
+from jgr.metrics.color import crop_border, gray, luma, quantised
+from jgr.metrics.extractor import FeatureExtractor, Pixels
+from jgr.metrics.features import FeatureSet
+
+Better = Literal["higher", "lower"]
 
 
-class HostState(Protocol):
-    """What a metric gathers on the host, in float64."""
+class Value(NamedTuple):
+    """A measurement.
 
-    n: int
+    Args:
+        value: The number; infinite or NaN where the metric's definition says so.
+        std: Its spread over subsets, splits or images, as the metric defines it; None where it defines none.
+    """
 
-    def update(self, features: Num[np.ndarray, "batch ..."], mask: Bool[np.ndarray, "batch"]) -> None:
-        """Takes in the features of the records where `mask` is true."""
-
-    def merge(self, other: Any) -> None:
-        """Takes in what another state gathered."""
+    value: float
+    std: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DistributionMetric(abc.ABC):
-    """A metric that compares generated images with real ones through features of each.
-
-    A metric of your own is a subclass in your own file, named in a config by its import path under
-    `config.evaluation.metrics`: it gives `name`, `features`, `state` and `compute`, and the jobs do the rest.
-    """
+class Metric(abc.ABC):
+    """What every metric says of itself."""
 
     higher_is_better: ClassVar[bool]
 
     @property
     @abc.abstractmethod
     def name(self) -> str:
-        """Name in result tables, such as "fd_pixels"."""
+        """Name in result tables, such as "psnr"."""
 
     @property
     def variant(self) -> str:
         """What of the metric's settings changes its numbers; part of the protocol id. Nothing by default."""
         return ""
 
-    @abc.abstractmethod
-    def features(self, images: UInt8[Array, "batch height width channels"]) -> Float[Array, "batch features"]:
-        """Features of quantised images, each record's from its own image alone; jitted by the caller."""
+    @property
+    def better(self) -> Better:
+        """Which values are better."""
+        return "higher" if self.higher_is_better else "lower"
+
+    def load(self) -> Any:
+        """Weights that the device stage needs, as a pytree of arrays; called once. None by default.
+
+        Raises:
+            ConfigError: They are not there, or not what they should be; the message says where to get them.
+        """
+        return None
+
+    def _of_protocol(self, *parts: str) -> str:
+        """The parts joined; a metric from outside jgr carries its import path: its numbers are not those of jgr's."""
+        home = type(self)
+        own = () if home.__module__.startswith("jgr.") else (f"{home.__module__}.{home.__qualname__}",)
+        return "_".join(part for part in (*parts, *own) if part)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DistributionMetric(Metric):
+    """A metric of two sets of images, through features of each.
+
+    Args:
+        extractor: Maps images to features. Samples are drawn once, and each extractor sees them once, however many
+            metrics use it.
+    """
+
+    extractor: FeatureExtractor = dataclasses.field(default_factory=Pixels)
+
+    needs: ClassVar[frozenset[str]] = frozenset({"moments"})
+    """What of the features it needs: "moments", "features", "logits", "labels", "class_moments"."""
+    inception_name: ClassVar[str]
+    """Its name with the Inception network that FID is defined on."""
+    short_name: ClassVar[str]
+    """Its name, with that of the extractor behind, for every other one."""
 
     @abc.abstractmethod
-    def state(self) -> Any:
-        """An empty `HostState`."""
+    def compute(self, reference: FeatureSet, generated: FeatureSet) -> Value | float:
+        """The value, from the features of the real and of the generated images.
 
-    @abc.abstractmethod
-    def compute(self, reference: Any, generated: Any) -> float:
-        """The value, from the states of the real and of the generated images."""
+        Raises:
+            ValueError: There are too few images, or the features are not finite; the message says so.
+        """
+
+    @property
+    def name(self) -> str:
+        """`fid` and its like for the Inception network they are defined on, else `fd_<net>@<hash>`."""
+        return self.inception_name if self.extractor.is_inception else f"{self.short_name}_{self.extractor.tag}"
+
+    @property
+    def limit(self) -> int | None:
+        """How many images of either kind it takes, from the first; all when None."""
+        return None
+
+    def count(self, num_images: int) -> int:
+        """How many of so many images it takes."""
+        return num_images if self.limit is None else min(num_images, self.limit)
 
     def protocol(self, num_images: int, split: str) -> str:
         """Protocol id: two values compare only if theirs are equal.
 
         Args:
             num_images: Generated images.
-            split: Split of the real images, all of which are used.
-
-        A metric from outside jgr carries its import path.
+            split: Split of the real images.
         """
-        variant = f"_{self.variant}" if self.variant else ""
-        if not type(self).__module__.startswith("jgr."):  # its numbers are not those of jgr's metric of that name
-            variant += f"_{type(self).__module__}.{type(self).__qualname__}"
-        return f"{self.name}_u8{variant}_n{num_images}_{split}"
+        count = f"n{self.count(num_images)}"
+        return self._of_protocol(self.name, self.extractor.protocol, "u8", self.variant, count, split)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairMetric(Metric):
+    """A metric of an image and the image it should be; the value is the mean over images.
+
+    Args:
+        color: Channels that are compared: "rgb" all three, "y" the luma of BT.601 with its studio swing, as
+            super-resolution papers do, "gray" the one channel of gray images, or of colour
+            ones .299 R + .587 G + .114 B.
+        crop: Pixels that are cut off at every side before.
+        rounding: Whether both are rounded to the 256 levels of a file before (half up, clipped to [0, 1]).
+    """
+
+    color: Literal["rgb", "y", "gray"] = "rgb"
+    crop: int = 0
+    rounding: bool = True
+
+    def __post_init__(self) -> None:
+        if self.crop < 0:
+            raise ConfigError(f"crop = {self.crop} must not be negative")
+
+    @abc.abstractmethod
+    def compare(
+        self,
+        weights: Any,
+        images: Float[Array, "batch height width channels"],
+        targets: Float[Array, "batch height width channels"],
+    ) -> Float[Array, "batch"]:
+        """The value of each pair; images are in [0, 1], in the channels asked for, cropped and rounded."""
+
+    def values(
+        self,
+        weights: Any,
+        images: Float[Array, "batch height width channels"],
+        targets: Float[Array, "batch height width channels"],
+    ) -> Float[Array, "batch"]:
+        """The value of each pair of images in [0, 1]; pure. NaN where an image has a NaN.
+
+        Raises:
+            ConfigError: The images have not the channels that `color` needs, or `crop` leaves nothing.
+        """
+        return self.compare(weights, self._prepared(images), self._prepared(targets))
+
+    def summary(self, values: Float[np.ndarray, "n"]) -> Value:
+        """The value of all images from those of each: their mean, with their standard deviation (ddof 0)."""
+        return _mean(values)
+
+    def protocol(self, degradation: str = "") -> str:
+        """Protocol id, such as "psnr_y_crop4_u8/bicubic-x4".
+
+        Args:
+            degradation: What was done to the images that were restored; nothing for plain files.
+        """
+        crop = f"crop{self.crop}" if self.crop else ""
+        words = self._of_protocol(self.name, self.color, self.variant, crop, "u8" if self.rounding else "float")
+        return f"{words}/{degradation}" if degradation else words
+
+    def _prepared(self, images: Float[Array, "batch height width channels"]) -> Float[Array, "..."]:
+        channels = images.shape[-1]
+        if channels != 3 and not (channels == 1 and self.color == "gray"):
+            raise ConfigError(
+                f"{self.name} with color = {self.color!r} needs images of 3 channels, not {channels}"
+                + ("; set color='gray'" if channels == 1 else "")
+            )
+        if min(images.shape[1:3]) <= 2 * self.crop:
+            raise ConfigError(f"crop = {self.crop} leaves nothing of images of {images.shape[1]}x{images.shape[2]}")
+        images = quantised(images) if self.rounding else images
+        if self.color != "rgb" and channels == 3:
+            images = luma(images) if self.color == "y" else gray(images)
+        return crop_border(images, self.crop)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RecordMetric(Metric):
+    """A metric of what a task says about each record of the data; the value is the mean over records."""
+
+    method: ClassVar[str]
+    """The method that the task must have, of a protocol of `jgr.tasks.task`, such as "classify"."""
+
+    @abc.abstractmethod
+    def values(
+        self, task: Any, state: Any, batch: Mapping[str, Array], keys: Key[Array, "batch"]
+    ) -> Float[Array, "batch ..."]:
+        """What is gathered of each record; pure.
+
+        Args:
+            task: Has the method.
+            state: What to ask.
+            batch: `image` in [0, 1], `label` where records have one, `index`.
+            keys: One a record.
+
+        Raises:
+            ConfigError: The batch has not what the metric needs.
+        """
+
+    def summary(self, values: Float[np.ndarray, "n ..."]) -> Value:
+        """The value of all records from those of each: their mean, with their standard deviation (ddof 0)."""
+        return _mean(values)
+
+    def protocol(self) -> str:
+        """Protocol id."""
+        return self._of_protocol(self.name, self.variant)
+
+
+def _mean(values: Float[np.ndarray, "n"]) -> Value:
+    """Mean and standard deviation; an infinite value makes the mean infinite and its spread unknown."""
+    if not np.isfinite(values).all():
+        return Value(float(np.sum(values) / len(values)))
+    return Value(float(np.mean(values)), float(np.std(values)))

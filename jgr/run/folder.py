@@ -4,6 +4,7 @@ import math
 import os
 import secrets
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from jaxtyping import UInt8
 
 from jgr.config import flatten
 from jgr.errors import RunError
+from jgr.files import disk_errors, json_bytes, read_json, write_csv, write_json, write_new, write_png
 from jgr.run import jsonl, rows
-from jgr.run.files import disk_errors, json_bytes, read_json, write_json, write_new, write_png
 from jgr.run.manifest import STATUSES
 
 
@@ -24,6 +25,7 @@ class RunFolder:
     config.json    the resolved config        run.json       the manifest
     metrics.jsonl  one line per log step      results.jsonl  one line per metric value
     checkpoints/   Orbax                      samples/       pictures
+    per_record/    metrics of single records
     ```
 
     Args:
@@ -183,6 +185,20 @@ class RunFolder:
         with disk_errors(path.parent, "made"):
             path.parent.mkdir(parents=True, exist_ok=True)
         return write_png(path, image)
+
+    def write_csv(self, relative_name: str, columns: Mapping[str, Sequence[Any]]) -> Path:
+        """Writes a table, atomically, if this process writes; returns its path.
+
+        Args:
+            relative_name: Its name below the run's folder, such as "per_record/step_00000100-ema-seed0.csv".
+            columns: Values by header, all of one length.
+        """
+        path = self.path / relative_name
+        if not self._writes:
+            return path
+        with disk_errors(path.parent, "made"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return write_csv(path, columns)
 
 
 def _require_vacant(folder: RunFolder) -> None:

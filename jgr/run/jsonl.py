@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jgr.errors import RunError
-from jgr.run.files import disk_errors, json_values, write_bytes
+from jgr.files import disk_errors, json_values, write_bytes
 
 
 def append(path: Path, row: dict[str, Any]) -> None:

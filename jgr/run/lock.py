@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from jgr.errors import RunError
-from jgr.run.files import disk_errors, read_json, write_json
+from jgr.files import disk_errors, read_json, write_json
 
 _LOGGER = logging.getLogger(__name__)
 _LOCK = "train.lock"

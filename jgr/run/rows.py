@@ -4,7 +4,7 @@ import math
 import operator
 from typing import Any, Literal, SupportsFloat, SupportsIndex
 
-SCHEMA = 1
+SCHEMA = 2
 KEY = (
     "run",
     "config_hash",
@@ -38,6 +38,7 @@ def result_row(
     value: SupportsFloat,
     std: SupportsFloat | None,
     n: SupportsIndex,
+    better: Literal["higher", "lower"],
     commit: str | None,
     device: str,
     time_s: SupportsFloat,
@@ -60,17 +61,20 @@ def result_row(
         value: The measurement. Infinities and NaN become null, with `status` "inf", "-inf" or "nan", else "ok".
         std: Its spread over splits or images as the protocol defines it; None where it defines none.
         n: Images or samples it was measured on.
+        better: Which values are better.
         commit: Commit of the code; None outside a repository.
         device: Kind of the device.
         time_s: Seconds the measurement took.
 
     Raises:
-        ValueError: `weights` or `select` is none of its values.
+        ValueError: `weights`, `select` or `better` is none of its values.
     """
     if weights not in ("ema", "raw"):
         raise ValueError(f"weights={weights!r} must be 'ema' or 'raw'")
     if select not in ("last", "best"):
         raise ValueError(f"select={select!r} must be 'last' or 'best'")
+    if better not in ("higher", "lower"):
+        raise ValueError(f"better={better!r} must be 'higher' or 'lower'")
     number = float(value)
     spread = None if std is None else float(std)
     return {
@@ -91,6 +95,7 @@ def result_row(
         "std": spread if spread is not None and math.isfinite(spread) else None,
         "n": operator.index(n),
         "status": status(number),
+        "better": better,
         "commit": commit,
         "device": device,
         "time_s": float(time_s),

@@ -30,6 +30,11 @@ class Task(abc.ABC):
         """The networks whose exponential moving average is evaluated; none by default."""
         return ()
 
+    @property
+    def num_classes(self) -> int | None:
+        """Classes whose label `sample` takes as `condition["label"]`; None where it takes none."""
+        return None
+
     @abc.abstractmethod
     def init(self, key: Key[Array, ""], batch: Batch) -> TrainState:
         """The state before the first step; must work under `jax.eval_shape`.
@@ -65,4 +70,57 @@ class Sampler(Protocol):
         self, state: TrainState, keys: Key[Array, "batch"], condition: Mapping[str, Int[Array, "batch"]] | None = None
     ) -> Float[Array, "batch height width channels"]:
         """Images in [0, 1], one a key: which images come does not depend on how many are drawn together."""
+        ...
+
+
+@runtime_checkable
+class Restorer(Protocol):
+    """A task that makes a degraded image good again."""
+
+    def restore(
+        self, state: TrainState, batch: Batch, keys: Key[Array, "batch"]
+    ) -> Float[Array, "batch height width channels"]:
+        """Restored images, of the size of the batch's `target`, or of its `image` where it has none.
+
+        They are compared after clipping to [0, 1].
+
+        Args:
+            state: The state.
+            batch: `image` in [0, 1] and whatever else the records have.
+            keys: One a record, for restorers that draw something.
+        """
+        ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """A task that tells classes of images apart."""
+
+    def classify(self, state: TrainState, batch: Batch) -> Float[Array, "batch classes"]:
+        """Logits of the classes of `image` in [0, 1]."""
+        ...
+
+
+@runtime_checkable
+class DensityModel(Protocol):
+    """A task that gives images a likelihood, or a lower bound of it."""
+
+    def log_likelihood(
+        self, state: TrainState, batch: Batch, keys: Key[Array, "batch"], num_samples: int
+    ) -> Float[Array, "batch"]:
+        """Log-likelihood of each image in nats.
+
+        Of a latent-variable model it is the lower bound by `num_samples` importance samples (Burda et al. 2016,
+        equation 8), with 1 the ELBO; `jgr.metrics.chunked_importance_weighted_bound` keeps the memory of
+        many samples in bounds.
+        """
+        ...
+
+
+@runtime_checkable
+class LatentModel(Protocol):
+    """A task that maps images to a posterior over latents."""
+
+    def posterior_mean(self, state: TrainState, batch: Batch) -> Float[Array, "batch latents"]:
+        """Mean of each image's approximate posterior."""
         ...

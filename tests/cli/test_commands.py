@@ -138,9 +138,9 @@ def test_check_shows_networks_and_sizes(run_jgr, jgr_out):
 def test_evaluate_one_all_and_again(run_jgr, jgr_out, trained, tmp_path):
     workdir = shutil.copytree(trained[1], tmp_path / "run")
     shown = run_jgr("evaluate", workdir).stdout
-    assert re.fullmatch(r"step 6  fd_pixels \d+\.\d+  fd_pixels_u8_n16_all  digits-all@\w{16}  ema\n", shown)
+    assert re.fullmatch(r"step 6  fd_pixels_u8_n16_all  \d+\.\d+  digits-all@\w{16}  ema\n", shown)
     jgr_out("evaluate", workdir, "--step=3", "--quiet")
-    jgr_out("evaluate", workdir, "--step=all", "--seed=1")
+    jgr_out("evaluate", workdir, "--step=all", "--seeds", 1)
     assert steps_scored(workdir) == [6, 3, 3, 6]
     rows = RunFolder.open(workdir).results()
     assert [row["eval_seed"] for row in rows] == [0, 0, 1, 1]
@@ -187,7 +187,7 @@ def result(run, seed, value):
     return result_row(
         run=run, config="a.py", config_hash="0", seed=seed, eval_seed=0, step=6, images_seen=48, weights="ema",
         select="last", dataset="digits-all@0", metric="fd_pixels", protocol="fd_pixels_u8_n16_all", value=value,
-        std=None, n=16, commit=None, device="cpu", time_s=1.0,
+        std=None, n=16, better="lower", commit=None, device="cpu", time_s=1.0,
     )  # fmt: skip
 
 

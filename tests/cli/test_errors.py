@@ -211,7 +211,7 @@ def test_code_from_outside_is_not_run_without_consent(refused, intruder, tmp_pat
     assert (tmp_path / "mark").exists()
 
 
-@pytest.mark.parametrize("function", ["jgr.config.load_config_file", "jgr.run.files.read_json", "flax.io.rmtree"])
+@pytest.mark.parametrize("function", ["jgr.config.load_config_file", "jgr.files.read_json", "flax.io.rmtree"])
 def test_functions_of_jgr_and_flax_that_build_no_run_are_not_called(refused, copied_run, tmp_path, function):
     """A config that comes with someone's results must not reach code that opens or deletes files."""
     (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w').close()\n")

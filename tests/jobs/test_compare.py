@@ -31,6 +31,7 @@ def row(value, **fields):
         "protocol": "u8",
         "std": None,
         "n": 50,
+        "better": "lower",
         "commit": None,
         "device": "cpu",
         "time_s": 1.0,
@@ -120,33 +121,24 @@ def test_steps_and_weights_are_shown_where_they_differ(make_run):
 def test_evaluation_seeds_of_a_run_are_averaged_and_noted(make_run):
     comparison = compare([make_run("a", row(1.0, eval_seed=0), row(2.0, eval_seed=1))])
     [cell] = comparison.rows[0].cells.values()
-    assert (cell.mean, cell.std, cell.seeds) == (1.5, None, 1)
-    assert comparison.notes == ("a: averaged over 2 evaluation seeds",)
+    assert (cell.mean, cell.std, cell.seeds) == (1.5, pytest.approx(math.sqrt(0.5)), 1)
+    assert comparison.notes == ("a: over 2 evaluation seeds",)
 
 
-@pytest.mark.parametrize(
-    ("metric", "best"),
-    [
-        ("fd_pixels", "low"),
-        ("psnr", "high"),
-        ("ms_ssim", "high"),
-        ("bits_per_dim", "low"),
-        ("fdx", None),
-        ("odd", None),
-    ],
-)
-def test_best_is_marked_where_the_direction_is_known(make_run, metric, best):
-    paths = [make_run("low", row(1.0, metric=metric), x=1), make_run("high", row(2.0, metric=metric), x=2)]
+@pytest.mark.parametrize(("better", "best"), [("lower", "low"), ("higher", "high")])
+def test_best_is_marked_as_the_rows_say(make_run, better, best):
+    paths = [make_run("low", row(1.0, better=better), x=1), make_run("high", row(2.0, better=better), x=2)]
     rows = compare(paths).rows
-    assert [found.name for found in rows for cell in found.cells.values() if cell.best] == ([best] if best else [])
+    assert [found.name for found in rows for cell in found.cells.values() if cell.best] == [best]
+    assert compare(paths, rank="fd_pixels").rows[0].name == best
 
 
-def test_directions_may_be_given(make_run):
-    paths = [make_run("low", row(1.0, metric="odd"), x=1), make_run("high", row(2.0, metric="odd"), x=2)]
-    with pytest.raises(RunError, match="higher or lower is better"):
-        compare(paths, rank="odd")
-    ranked = compare(paths, rank="odd", directions={"odd": "higher"})
-    assert [found.name for found in ranked.rows] == ["high", "low"]
+def test_rows_that_do_not_say_what_is_better_are_not_ranked(make_run):
+    old = {name: value for name, value in row(1.0).items() if name != "better"}
+    paths = [make_run("a", old, x=1), make_run("b", old, x=2)]
+    assert not any(cell.best for found in compare(paths).rows for cell in found.cells.values())
+    with pytest.raises(RunError, match="its rows do not say which values are better; evaluate again"):
+        compare(paths, rank="fd_pixels")
 
 
 def test_values_of_two_protocols_are_not_ranked(make_run):
@@ -176,8 +168,9 @@ def test_rank_sorts_best_first_and_the_unmeasured_last(make_run):
 
 
 def test_rank_within_one_of_several_columns(make_run):
+    psnr = {"metric": "psnr", "better": "higher"}
     runs = [
-        make_run(f"r{i}", row(a, metric="psnr", dataset="set5"), row(b, metric="psnr", dataset="bsd68"), x=i)
+        make_run(f"r{i}", row(a, dataset="set5", **psnr), row(b, dataset="bsd68", **psnr), x=i)
         for i, (a, b) in enumerate([(30.0, 29.0), (31.0, 28.0)])
     ]
     assert [found.name for found in compare(runs, rank="psnr set5").rows] == ["r1", "r0"]

@@ -70,10 +70,29 @@ def test_all_checkpoints_and_then_the_same_again(workdir):
     assert sorted(row["step"] for row in jgr.load(workdir).results()) == [2, 4, 6]  # the later row of a step counts
 
 
+def test_two_evaluations_give_identical_rows_but_for_time(workdir, tmp_path):
+    fields = ("time_s", "commit", "device")
+    other = shutil.copytree(workdir, tmp_path / "other")
+    first, second = (
+        [{name: value for name, value in row.items() if name not in fields} for row in rows]
+        for rows in (jgr.evaluate(workdir, seeds=[0, 7], quiet=True), jgr.evaluate(other, seeds=[0, 7], quiet=True))
+    )
+    assert first == second
+    assert [row["eval_seed"] for row in first] == [0, 7]
+
+
+def test_keys_of_the_evaluation_can_be_changed(workdir):
+    changes = [("num_samples", "20"), ("metrics.kd.cls", "jgr.metrics.distribution.KernelDistance")]
+    rows = jgr.evaluate(workdir, overrides=[*changes, ("metrics.kd.num_subsets", "0")], quiet=True)
+    assert [row["protocol"] for row in rows] == ["fd_pixels_u8_n20_all", "kd_pixels_u8_full_n20_all"]
+    with pytest.raises(ConfigError, match=r"num_sample is unknown: Evaluation has no 'num_sample'; did you mean 'num_samples'"):
+        jgr.evaluate(workdir, overrides=[("num_sample", "20")])
+
+
 def test_seed_and_weights_make_other_rows(workdir, capsys):
     values = {
         jgr.evaluate(workdir)[0]["value"],
-        jgr.evaluate(workdir, seed=1)[0]["value"],
+        jgr.evaluate(workdir, seeds=[1])[0]["value"],
         jgr.evaluate(workdir, weights="raw")[0]["value"],
     }
     assert len(values) == 3
@@ -81,7 +100,7 @@ def test_seed_and_weights_make_other_rows(workdir, capsys):
     assert found == {(0, "ema"), (1, "ema"), (0, "raw")}
     shown = capsys.readouterr().out.splitlines()
     assert len(shown) == 3
-    assert shown[2].startswith("step 6  fd_pixels ")
+    assert shown[2].startswith("step 6  fd_pixels_u8_n16_all  ")
     assert shown[2].endswith("  raw")
 
 

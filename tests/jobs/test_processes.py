@@ -127,8 +127,8 @@ def test_two_processes_evaluate_once(job_of_two, monkeypatch):
     (alone,) = Scorer(run.experiment.task, run.experiment.evaluation, run.experiment.data, run.mesh).score(
         run.state, 0, "ema"
     )
-    assert row["value"] == pytest.approx(alone["value"], rel=1e-5)
-    assert row["n"] == alone["n"]
+    assert row["value"] == pytest.approx(alone.value, rel=1e-5)
+    assert row["n"] == alone.n
 
 
 def test_an_error_in_one_process_alone_ends_it_at_once(tmp_path):

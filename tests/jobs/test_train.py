@@ -16,13 +16,13 @@ from jgr.data.source import fingerprint
 from jgr.errors import NonFiniteError, RunError
 from jgr.images import grid
 from jgr.jobs.experiment import Experiment
-from jgr.metrics.frechet import PixelFrechetDistance
+from jgr.metrics.distribution import FrechetDistance
 from jgr.run.folder import RunFolder
 from jgr.state import checksums
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ugliness(PixelFrechetDistance):
+class Ugliness(FrechetDistance):
     """The distance as something to be maximised: the first checkpoints are the best ones."""
 
     higher_is_better: ClassVar[bool] = True
@@ -169,7 +169,7 @@ def test_validation_decides_which_checkpoint_is_kept(digits_config, tmp_path, ca
     assert best < 5
     assert run.find_step("best") == best
     assert run.steps() == [best, 5]
-    [row] = jgr.evaluate(tmp_path / "run", step="best", seed=0, trust=True, quiet=True)
+    [row] = jgr.evaluate(tmp_path / "run", step="best", seeds=[0], trust=True, quiet=True)
     assert (row["step"], row["select"]) == (best, "best")
     assert row["value"] == pytest.approx(scores[best], rel=1e-3)  # the line has four digits
 

@@ -1,6 +1,7 @@
 """What a user's own code gets wrong is said in one line, before anything is lost."""
 
 import dataclasses
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from flax import linen as nn
 
 import jgr
-from jgr.errors import ConfigError, DataError, NonFiniteError, RunError
-from jgr.metrics.frechet import PixelFrechetDistance
+from jgr.errors import ConfigError, DataError, MetricError, NonFiniteError, RunError
+from jgr.metrics.distribution import FrechetDistance
+from jgr.metrics.extractor import Pixels
 from jgr.state import TrainState
 from jgr.tasks.gan import GAN
 from jgr.tasks.task import Task
@@ -61,16 +63,21 @@ class NoImages:
         return {"picture": np.zeros((8, 8, 1), np.uint8)}
 
 
-class Tenfold(PixelFrechetDistance):
-    def features(self, images):
-        return 10 * super().features(images)
+class Tenfold(FrechetDistance):
+    def compute(self, reference, generated):
+        return 10 * super().compute(reference, generated)
 
 
-class NotANumber(PixelFrechetDistance):
+class Brighter(Pixels):
+    def __call__(self, weights, images):
+        return {"features": 2 * super().__call__(weights, images)["features"]}
+
+
+class NotANumber(Pixels):
     name = "nan"
 
-    def features(self, images):
-        return jnp.nan * super().features(images)
+    def __call__(self, weights, images):
+        return {"features": jnp.nan * super().__call__(weights, images)["features"]}
 
 
 @pytest.mark.parametrize(
@@ -113,11 +120,15 @@ def test_numbers_of_other_features_or_sizes_are_not_ranked(digits_config, tmp_pa
         assert len(table.columns) == 2
         with pytest.raises(RunError, match="not comparable"):
             jgr.compare([tmp_path / "plain", tmp_path / other], rank="fd_pixels")
+    brighter = [("metrics.fd_pixels.extractor.cls", f"{HERE}.Brighter")]
+    (row,) = jgr.evaluate(tmp_path / "plain", overrides=brighter, seeds=[0], trust=True, quiet=True)
+    assert re.fullmatch(r"fd_pixels@[0-9a-f]{6}", row["metric"])
 
 
-def test_a_metric_without_a_value_does_not_lose_the_others(digits_config, tmp_path, caplog):
-    config = digits_config({"evaluation.metrics.bad.cls": f"{HERE}.NotANumber"})
+def test_a_metric_without_a_value_does_not_lose_the_others(digits_config, tmp_path):
+    bad = {"cls": "jgr.metrics.distribution.FrechetDistance", "extractor.cls": f"{HERE}.NotANumber"}
+    config = digits_config({f"evaluation.metrics.bad.{key}": value for key, value in bad.items()})
     jgr.train(config, tmp_path / "run", quiet=True)
-    rows = jgr.evaluate(tmp_path / "run", trust=True, quiet=True)
-    assert {row["metric"]: row["status"] for row in rows} == {"nan": "nan", "fd_pixels": "ok"}
-    assert "metric nan has no value" in caplog.text
+    with pytest.raises(MetricError, match=r"1 of 2 metrics failed, and 1 rows .* features of image 0 are not finite"):
+        jgr.evaluate(tmp_path / "run", trust=True, quiet=True)
+    assert [row["metric"] for row in jgr.load(tmp_path / "run", trust=True).results()] == ["fd_pixels"]

@@ -21,6 +21,7 @@ FIELDS = {
     "value": 2.5,
     "std": None,
     "n": 100,
+    "better": "lower",
     "commit": None,
     "device": "cpu",
     "time_s": 0.5,
@@ -28,7 +29,7 @@ FIELDS = {
 # The schema of a row, in its order.
 SCHEMA = (
     "schema run config config_hash seed eval_seed step images_seen weights select dataset metric protocol value std n "
-    "status commit device time_s"
+    "status better commit device time_s"
 )
 
 

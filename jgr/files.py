@@ -1,13 +1,14 @@
 """Files that are whole or absent, and errors of the disk said in one line."""
 
 import contextlib
+import csv
 import errno
 import io
 import json
 import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ def disk_errors(path: Path, action: str) -> Iterator[None]:
     except OSError as error:
         advice = f": {_ADVICE[error.errno]}" if error.errno in _ADVICE else ""
         raise RunError(f"{path} cannot be {action}: {error.strerror or error}{advice}") from error
+
+
+def cache_folder() -> Path | None:
+    """Where jgr keeps what it can make or fetch again: `$JGR_CACHE`, or `~/.cache/jgr`; None where that is empty."""
+    folder = os.environ.get("JGR_CACHE", str(Path.home() / ".cache" / "jgr"))
+    return Path(folder).expanduser() if folder else None
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -89,6 +96,24 @@ def write_png(path: Path, image: UInt8[np.ndarray, "height width channels"]) -> 
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(encoded, format="PNG")
     write_bytes(path, encoded.getvalue())
     return path
+
+
+def write_csv(path: Path, columns: Mapping[str, Sequence[Any]]) -> Path:
+    """Writes a table with a header, atomically; returns the path. Numbers are written in full precision.
+
+    Args:
+        path: Its name.
+        columns: Values by header, all of one length.
+
+    Raises:
+        RunError: As `write_bytes`.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    values = [column.tolist() if isinstance(column, np.ndarray) else column for column in columns.values()]
+    writer.writerows(zip(*values, strict=True))
+    return write_text(path, text.getvalue())
 
 
 def write_new(path: Path, content: bytes) -> None:

@@ -1,0 +1,60 @@
+"""Run a study: train and evaluate what is missing, one run after another, and write its table.
+
+  jgr experiment experiments/classifiers.py
+  jgr experiment experiments/classifiers.py --dry_run     what there is, and what would be run
+  jgr experiment experiments/classifiers.py --rebuild     the table again, from the committed rows alone
+
+Runs go to runs/<study>/, results to results/<study>/. Started again, it goes on where it was.
+"""
+
+import argparse
+import signal
+from pathlib import Path
+
+from jgr.errors import RunError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("study", metavar="FILE", help="a Python file with get_study()")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ARM", help="run these arms only")
+    parser.add_argument("--dry_run", action="store_true", help="list the runs and how far each is, and run nothing")
+    parser.add_argument(
+        "--rebuild", action="store_true", help="write the table from the rows in --out, and run nothing"
+    )
+    parser.add_argument("--evaluate_again", action="store_true", help="score runs that have results already, too")
+    parser.add_argument("--runs", metavar="DIR", help="folder of the runs (default: runs/<study>)")
+    parser.add_argument("--out", metavar="DIR", help="folder of the results (default: results/<study>)")
+    parser.add_argument("--quiet", action="store_true", help="show no progress of single runs")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the command."""
+    from jgr.jobs.study import load_study, plan, rebuild, run_study
+
+    study, name = load_study(options.study), Path(options.study).stem
+    runs, out = Path(options.runs or f"runs/{name}"), Path(options.out or f"results/{name}")
+    if options.dry_run:
+        for one in plan(study, runs, options.only):
+            print(f"{one.state:12} {one.path}  {one.arm.config}")
+        return 0
+    if options.rebuild:
+        print(rebuild(study, out), end="")
+        return 0
+    from jgr.cli.setup import set_up
+
+    set_up()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    outcome = run_study(
+        study,
+        runs,
+        out,
+        command=options.argv,
+        only=options.only,
+        evaluate_again=options.evaluate_again,
+        quiet=options.quiet,
+    )
+    print(f"\n{outcome.table}\n{outcome.out}/table.md")
+    if outcome.failures:
+        raise RunError(f"{len(outcome.failures)} runs failed: {', '.join(outcome.failures)}; the reasons are above")
+    return 0

@@ -1,0 +1,372 @@
+"""Measures two sets of images against each other: folders, arrays, or a folder and kept statistics."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jgr.config import Context, build
+from jgr.errors import ConfigError, DataError, JgrError, MetricError
+from jgr.files import disk_errors, write_bytes, write_csv
+from jgr.images import to_float, to_uint8
+from jgr.jobs.images import Images, Pixels, open_images, open_statistics, pairs
+from jgr.metrics.distribution import (
+    Coverage,
+    Density,
+    FrechetDistance,
+    InceptionScore,
+    KernelDistance,
+    Precision,
+    Recall,
+)
+from jgr.metrics.extractor import FeatureExtractor
+from jgr.metrics.features import FeatureSet
+from jgr.metrics.metric import DistributionMetric, Metric, PairMetric, Value
+from jgr.metrics.pairs import (
+    LPIPS,
+    PSNR,
+    SSIM,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    MultiScaleSSIM,
+    PooledPSNR,
+)
+from jgr.metrics.stream import PairStream
+from jgr.run import rows as result_rows
+
+PAIR_METRICS: Mapping[str, Callable[..., PairMetric]] = {
+    "psnr": PSNR,
+    "psnr_pooled": PooledPSNR,
+    "ssim": SSIM,
+    "ms_ssim": MultiScaleSSIM,
+    "mae": MeanAbsoluteError,
+    "mse": MeanSquaredError,
+    "lpips": LPIPS,
+    "lpips_vgg": lambda **fields: LPIPS(net="vgg", **fields),
+    "lpips_squeeze": lambda **fields: LPIPS(net="squeeze", **fields),
+}
+"""Metrics of pairs by the name that `jgr metrics` knows them by."""
+
+INCEPTION_METRICS: Mapping[str, Callable[..., DistributionMetric]] = {
+    "fid": FrechetDistance,
+    "kid": KernelDistance,
+    "kid_full": lambda **fields: KernelDistance(num_subsets=0, **fields),
+    "inception_score": InceptionScore,
+}
+"""Metrics that are defined on the Inception network of FID."""
+
+DISTRIBUTION_METRICS: Mapping[str, Callable[..., DistributionMetric]] = {
+    "fd": FrechetDistance,
+    "kd": KernelDistance,
+    "kd_full": lambda **fields: KernelDistance(num_subsets=0, **fields),
+    "classifier_score": InceptionScore,
+    "precision": Precision,
+    "recall": Recall,
+    "density": Density,
+    "coverage": Coverage,
+}
+"""Metrics in the features of any extractor."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One number.
+
+    Args:
+        metric: Its name.
+        protocol: How it was measured.
+        value: The number, perhaps infinite.
+        std: Its spread over images, subsets or splits, as the metric defines it, or None.
+        n: Images of the first set, or pairs.
+        better: Which values are better.
+        values: The value of each pair, by name, where the metric has them.
+    """
+
+    metric: str
+    protocol: str
+    value: float
+    std: float | None
+    n: int
+    better: Literal["higher", "lower"]
+    values: Mapping[str, float] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Of JSON's types: an infinite value is None, and `status` says so."""
+        finite = self.value if math.isfinite(self.value) else None
+        return {
+            "metric": self.metric,
+            "protocol": self.protocol,
+            "value": finite,
+            "std": self.std,
+            "n": self.n,
+            "better": self.better,
+            "status": result_rows.status(self.value),
+        }
+
+
+def choose(
+    names: Sequence[str],
+    *,
+    color: Literal["rgb", "y", "gray"] = "rgb",
+    crop: int = 0,
+    rounding: bool = True,
+    extractor: FeatureExtractor | None = None,
+    inception: FeatureExtractor | None = None,
+) -> list[Metric]:
+    """The metrics of some names of the tables above.
+
+    Args:
+        names: Such as "psnr", "ssim", "fid".
+        color: Of pairs; see `jgr.metrics.metric.PairMetric`.
+        crop: Of pairs.
+        rounding: Of pairs.
+        extractor: Of distributions; that of FID when None.
+        inception: That of FID, with the resize asked for.
+
+    Raises:
+        ConfigError: A name is unknown.
+    """
+    from jgr.metrics.inception import Inception
+
+    inception = inception or Inception()
+    metrics: list[Metric] = []
+    for name in names:
+        if name in PAIR_METRICS:
+            metrics.append(PAIR_METRICS[name](color=color, crop=crop, rounding=rounding))
+        elif name in INCEPTION_METRICS:
+            metrics.append(INCEPTION_METRICS[name](extractor=inception))
+        elif name in DISTRIBUTION_METRICS:
+            metrics.append(DISTRIBUTION_METRICS[name](extractor=extractor or inception))
+        else:
+            known = ", ".join([*PAIR_METRICS, *INCEPTION_METRICS, *DISTRIBUTION_METRICS])
+            raise ConfigError(f"metric {name!r} is unknown; there are {known}")
+    return metrics
+
+
+def measure(
+    a: str | Path,
+    b: str | Path,
+    metrics: Sequence[str | Metric],
+    *,
+    data_range: float | None = None,
+    batch_size: int = 50,
+    quiet: bool = True,
+    failures: list[str] | None = None,
+) -> list[Measured]:
+    """Measures the images at one path against those at another.
+
+    Args:
+        a: The images in question: a folder, a `.npy` or `.npz` file.
+        b: What they are compared with: the same, or for Fréchet distances a `.npz` of `mu` and `sigma`. Pairs are made
+            of files of one name, or rows of one number.
+        metrics: What to measure, by names such as "psnr" or "fid", or as objects such as
+            `jgr.metrics.pairs.PSNR(color="y", crop=4)`.
+        data_range: Range of float arrays.
+        batch_size: Images at a time.
+        quiet: Whether to show no progress.
+        failures: Takes the reasons of metrics that failed; without it the first one is raised.
+
+    Raises:
+        DataError: The images are not what the metrics need; the message names the file.
+        MetricError: A metric has no value.
+        ConfigError: Weights are missing, or the images do not fit the metric.
+    """
+    results: dict[int, Measured] = {}
+    chosen = [choose([metric])[0] if isinstance(metric, str) else metric for metric in metrics]
+    of_pairs = {n: metric for n, metric in enumerate(chosen) if isinstance(metric, PairMetric)}
+    of_sets = {n: metric for n, metric in enumerate(chosen) if isinstance(metric, DistributionMetric)}
+
+    def failed(error: BaseException) -> None:
+        if failures is None:
+            raise error
+        failures.append(str(error))
+
+    with jax.default_matmul_precision("highest"):
+        if of_pairs:
+            one, other = open_images(a, data_range=data_range), open_images(b, data_range=data_range)
+            results |= _measure_pairs(one, other, of_pairs, quiet, failed)
+        for extractor in {metric.extractor: None for metric in of_sets.values()}:
+            same = {n: metric for n, metric in of_sets.items() if metric.extractor == extractor}
+            try:
+                results |= _measure_sets(a, b, extractor, same, data_range, batch_size, quiet, failed)
+            except JgrError as error:
+                failed(error)
+    return [results[n] for n in sorted(results)]
+
+
+def _measure_pairs(
+    a: Images, b: Images, metrics: Mapping[int, PairMetric], quiet: bool, failed: Callable[[BaseException], None]
+) -> dict[int, Measured]:
+    streams: dict[int, PairStream] = {}
+    for n, metric in metrics.items():
+        try:
+            streams[n] = PairStream(metric)
+        except JgrError as error:
+            failed(error)
+    keys = []
+    for key, one, other in tqdm(pairs(a, b), total=len(a), unit="pair", disable=True if quiet else None, leave=False):
+        keys.append(key)
+        for n, stream in list(streams.items()):
+            try:
+                stream.update(_as_float(one)[None], _as_float(other)[None])
+            except JgrError as error:
+                del streams[n]
+                failed(type(error)(f"{a.path}, {key}: {error}"))
+    measured = {}
+    for n, stream in streams.items():
+        metric, (value, std) = metrics[n], stream.value
+        values = dict(zip(keys, stream.values.tolist(), strict=True))
+        measured[n] = Measured(metric.name, metric.protocol(), value, std, len(keys), metric.better, values)
+    return measured
+
+
+def _as_float(image: Pixels) -> Any:
+    return to_float(image) if image.dtype == np.uint8 else image
+
+
+def _measure_sets(
+    a: str | Path,
+    b: str | Path,
+    extractor: FeatureExtractor,
+    metrics: Mapping[int, DistributionMetric],
+    data_range: float | None,
+    batch_size: int,
+    quiet: bool,
+    failed: Callable[[BaseException], None],
+) -> dict[int, Measured]:
+    statistics = open_statistics(b)
+    if statistics is not None and (lost := [m.name for m in metrics.values() if m.needs != frozenset({"moments"})]):
+        raise DataError(f"{b}: holds statistics only, which {', '.join(lost)} cannot be computed from: give the images")
+    limits = [metric.limit for metric in metrics.values() if metric.limit is not None]
+    needs = frozenset().union(*(metric.needs for metric in metrics.values()))
+    collect = _Collector(extractor, needs, max(limits, default=None), data_range, batch_size, quiet)
+    made = collect(a)
+    real = FeatureSet.of_moments(statistics) if statistics is not None else collect(b)
+    measured = {}
+    for n, metric in metrics.items():
+        try:
+            value = metric.compute(real, made)
+        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            failed(MetricError(f"{metric.name} of {a} and {b}: {error}"))
+            continue
+        number, std = value if isinstance(value, Value) else (value, None)
+        protocol = metric.protocol(made.n, Path(b).stem)
+        measured[n] = Measured(metric.name, protocol, float(number), std, metric.count(made.n), metric.better)
+    return measured
+
+
+@dataclasses.dataclass
+class _Collector:
+    """Gathers the features of the images at a path."""
+
+    extractor: FeatureExtractor
+    needs: frozenset[str]
+    limit: int | None
+    data_range: float | None
+    batch_size: int
+    quiet: bool
+
+    def __post_init__(self) -> None:
+        self._weights, self._extract = jax.device_put(self.extractor.load()), jax.jit(self.extractor.__call__)
+
+    def __call__(self, path: str | Path) -> FeatureSet:
+        images = open_images(path, "rgb" if self.extractor.is_inception else "file", self.data_range)
+        features = FeatureSet(self.needs, self.limit)
+        with tqdm(
+            desc=str(path), total=len(images), unit="image", disable=True if self.quiet else None, leave=False
+        ) as bar:
+            for batch in _batches(images, self.batch_size):
+                filled = np.concatenate([batch, np.repeat(batch[-1:], self.batch_size - len(batch), axis=0)])
+                outputs = jax.device_get(self._extract(self._weights, filled))
+                features.update(outputs, np.arange(self.batch_size) < len(batch))
+                bar.update(len(batch))
+        return features
+
+
+def _batches(images: Images, size: int) -> Iterator[np.ndarray]:
+    """Runs of images of one shape, at most `size` of them, as uint8."""
+    batch: list[np.ndarray] = []
+    for index in range(len(images)):
+        image: Any = images.read(index)
+        image = image if image.dtype == np.uint8 else np.asarray(to_uint8(image))
+        if batch and (image.shape != batch[0].shape or len(batch) == size):
+            yield np.stack(batch)
+            batch = []
+        batch.append(image)
+    yield np.stack(batch)
+
+
+def save_statistics(
+    path: str | Path,
+    images: str | Path,
+    extractor: FeatureExtractor,
+    *,
+    data_range: float | None = None,
+    batch_size: int = 50,
+    quiet: bool = True,
+) -> None:
+    """Writes mean and covariance of the features of images as `mu` and `sigma` into a `.npz` file.
+
+    Raises:
+        DataError: The images cannot be read.
+        ConfigError: The file's name ends otherwise, or weights are missing.
+    """
+    import io
+
+    out = Path(path)
+    if out.suffix != ".npz":
+        raise ConfigError(f"{out}: statistics are NumPy's; name the file {out.with_suffix('.npz').name}")
+    with jax.default_matmul_precision("highest"):
+        features = _Collector(extractor, frozenset({"moments"}), None, data_range, batch_size, quiet)(images)
+    moments, content = features.moments, io.BytesIO()
+    np.savez(
+        content, mu=moments.mean, sigma=moments.covariance, n=features.n, extractor=extractor.tag + extractor.protocol
+    )
+    with disk_errors(out.parent, "made"):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(out, content.getvalue())
+
+
+def write_values(path: str | Path, measured: Sequence[Measured]) -> None:
+    """Writes the values of each pair as CSV: a row a pair, a column a protocol.
+
+    Raises:
+        ConfigError: No metric has values of pairs.
+    """
+    columns = {found.protocol: found.values for found in measured if found.values is not None}
+    if not columns:
+        raise ConfigError(f"{path}: no metric of pairs was asked for, so there is nothing to write for each image")
+    names = list(next(iter(columns.values())))
+    write_csv(
+        Path(path), {"image": names, **{header: [values[name] for name in names] for header, values in columns.items()}}
+    )
+
+
+def named_extractor(name: str, trust: bool = True) -> FeatureExtractor:
+    """The extractor of a name: "inception", "pixels", "cnn-mnist", "cnn-digits", a weights file or an import path.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    from jgr.metrics.classifiers import SHIPPED, TrainedClassifier
+    from jgr.metrics.extractor import Pixels as PixelFeatures
+    from jgr.metrics.inception import Inception
+
+    if name == "inception":
+        return Inception()
+    if name == "pixels":
+        return PixelFeatures()
+    if name in SHIPPED or name.endswith(".npz"):
+        return TrainedClassifier(weights=name)
+    if "." not in name:
+        raise ConfigError(
+            f"extractor {name!r} is unknown; there are inception, pixels, {', '.join(SHIPPED)}, a file that jgr "
+            "weights pack RUN wrote, and any class by its import path"
+        )
+    built: FeatureExtractor = build({"cls": name}, FeatureExtractor, "extractor", Context(trust=trust))
+    return built

@@ -1,0 +1,356 @@
+"""Studies: which runs, evaluated how, beside which published numbers; and the table that comes of them."""
+
+import dataclasses
+import importlib.util
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jgr.config import config_hash, flatten, load_config_file, resolve, to_plain
+from jgr.errors import ConfigError, JgrError, RunError
+from jgr.files import disk_errors, read_json, write_json, write_text
+from jgr.jobs.compare import ComparedRun, compared, scored
+from jgr.jobs.experiment import Experiment
+from jgr.jobs.table import Comparison, format_value
+from jgr.run import jsonl
+from jgr.run.folder import RunFolder
+from jgr.run.rows import newest
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One row of a study's table: a config, run with several seeds.
+
+    Args:
+        name: What the table calls it; also the runs' folders, with "-s<seed>" behind.
+        config: The config file, from the repository's root, perhaps with ":ARG".
+        overrides: Other values for some of its keys, by dotted name.
+        seeds: The trainings' seeds.
+    """
+
+    name: str
+    config: str
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seeds: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        if not self.name or not all(c.isalnum() or c in "-_.," for c in self.name) or self.name.startswith("."):
+            raise ConfigError(f"arm {self.name!r}: its name is a folder's: letters, digits, - _ . and , only")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ConfigError(f"arm {self.name}: seeds = {self.seeds} must name at least one seed, each once")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Published:
+    """A number from elsewhere that stands beside ours, and is never ranked with them.
+
+    Args:
+        name: What was measured: the model's name.
+        metric: The metric, as the study's rows call it.
+        value: The number.
+        source: Paper and table, or repository.
+        note: In what its protocol differs from ours; nothing if it does not.
+    """
+
+    name: str
+    metric: str
+    value: float
+    source: str
+    note: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Study:
+    """What is compared.
+
+    Args:
+        title: One line that says what the study is of.
+        arms: The rows.
+        evaluation: Other values for keys of the configs' `evaluation`, by dotted name, alike for all arms.
+        step: Which checkpoints are scored: "latest", "best" or "all".
+        published: Numbers from elsewhere.
+        notes: Sentences below the table.
+    """
+
+    title: str
+    arms: tuple[Arm, ...]
+    evaluation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    step: str = "latest"
+    published: tuple[Published, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        if not names or len(set(names)) < len(names):
+            raise ConfigError(f"a study needs arms of different names, not {names}")
+        if self.step not in ("latest", "best", "all"):
+            raise ConfigError(f"step = {self.step!r} must be latest, best or all")
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """One run of a study.
+
+    Args:
+        arm: What it is a run of.
+        seed: Of its training.
+        path: Its folder.
+        state: "missing", "interrupted" (its training is not at its end), "trained" (it has no result yet) or "done".
+    """
+
+    arm: Arm
+    seed: int
+    path: Path
+    state: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What running a study came to.
+
+    Args:
+        table: The table, as Markdown.
+        failures: Why runs failed, by folder.
+        out: Where the results are.
+    """
+
+    table: str
+    failures: Mapping[str, str]
+    out: Path
+
+
+def load_study(file: str | Path) -> Study:
+    """What `get_study()` of a Python file returns.
+
+    Raises:
+        ConfigError: The file is missing, fails, or has no `get_study`.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise ConfigError(f"{path}: there is no such file; a study is a Python file with get_study()")
+    spec = importlib.util.spec_from_file_location(f"jgr_study_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path}: a study is a Python file (.py) with get_study()")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        study = module.get_study() if hasattr(module, "get_study") else None
+    except JgrError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{path} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(study, Study):
+        raise ConfigError(f"{path}: get_study() must return a jgr.jobs.study.Study, not {study!r}")
+    return study
+
+
+def plan(study: Study, runs: str | Path, only: Iterable[str] = ()) -> list[Planned]:
+    """The runs of a study, in order, and how far each is.
+
+    Args:
+        study: The study.
+        runs: The folder of its runs.
+        only: Names of arms; all when empty.
+
+    Raises:
+        ConfigError: No arm is called so.
+        RunError: A run's folder cannot be read.
+    """
+    wanted = list(only)
+    known = [arm.name for arm in study.arms]
+    if unknown := [name for name in wanted if name not in known]:
+        raise ConfigError(f"no arm is called {unknown[0]!r}; there are {', '.join(known)}")
+    planned = []
+    for arm in study.arms:
+        for seed in arm.seeds if not wanted or arm.name in wanted else ():
+            path = Path(runs) / f"{arm.name}-s{seed}"
+            planned.append(Planned(arm, seed, path, _state(path, study)))
+    return planned
+
+
+def run_study(
+    study: Study,
+    runs: str | Path,
+    out: str | Path,
+    *,
+    command: Sequence[str] = (),
+    only: Iterable[str] = (),
+    evaluate_again: bool = False,
+    say: Callable[[str], None] = print,
+    quiet: bool = False,
+) -> Outcome:
+    """Trains and evaluates what is missing, one run after another, and writes the results.
+
+    What is there already is left as it is, an interrupted training goes on. A run that fails is reported, and does not
+    stop the others.
+
+    Args:
+        study: The study.
+        runs: The folder of its runs.
+        out: The folder of its results: `rows.jsonl`, `manifest.json`, `table.md`, `table.csv` and `table.tex`.
+        command: The command line, for the manifests.
+        only: Names of arms; all when empty.
+        evaluate_again: Whether runs that have results are scored again, as after a change of the evaluation.
+        say: Takes lines about the progress.
+        quiet: Whether trainings and evaluations show nothing.
+
+    Raises:
+        ConfigError: As `plan`.
+    """
+    planned = plan(study, runs, only)
+    failures: dict[str, str] = {}
+    for number, one in enumerate(planned, start=1):
+        say(f"[{number}/{len(planned)}] {one.path}: {one.state}")
+        if one.state == "done" and not evaluate_again:
+            continue
+        try:
+            if not _make(study, one, command, quiet):
+                say(f"{one.path} was stopped: the same command goes on")
+                break
+        except JgrError as error:
+            failures[str(one.path)] = str(error)
+            say(f"{one.path} failed: {error}")
+    gather(study, plan(study, runs), out)
+    return Outcome(rebuild(study, out), failures, Path(out))
+
+
+def gather(study: Study, planned: Iterable[Planned], out: str | Path) -> None:
+    """Copies rows and manifests of the runs that have results to a study's folder.
+
+    Rows that are there of runs that are gone from this machine stay.
+    """
+    out = Path(out)
+    rows, manifest = _kept(out)
+    arms = {arm.name for arm in study.arms}
+    rows = [row for row in rows if manifest["runs"].get(row["run"], {}).get("arm") in arms]
+    for one in planned:
+        if one.state != "done":
+            continue
+        folder = RunFolder.open(one.path)
+        made = folder.manifest()
+        replaced = {
+            run for run, known in manifest["runs"].items() if (known["arm"], known["seed"]) == (one.arm.name, one.seed)
+        }
+        rows = [row for row in rows if row["run"] not in replaced] + folder.results()
+        manifest["runs"] = {run: known for run, known in manifest["runs"].items() if run not in replaced}
+        manifest["runs"][made["run"]] = _summary(one, folder, made)
+    runs = {run: known for run, known in manifest["runs"].items() if known["arm"] in arms}
+    order = {arm.name: place for place, arm in enumerate(study.arms)}
+    ranked = dict(sorted(runs.items(), key=lambda item: (order[item[1]["arm"]], item[1]["seed"])))
+    place = {run: number for number, run in enumerate(ranked)}
+    rows = sorted(newest(rows), key=lambda row: place[row["run"]])
+    with disk_errors(out, "made"):
+        out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "rows.jsonl", "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+    write_json(out / "manifest.json", {"runs": ranked})
+
+
+def rebuild(study: Study, out: str | Path) -> str:
+    """Writes a study's tables from its rows alone; returns the Markdown.
+
+    Raises:
+        RunError: There are no rows.
+    """
+    out = Path(out)
+    rows, manifest = _kept(out)
+    if not rows:
+        raise RunError(f"{out}: no run of the study has results yet")
+    comparison = tabulated(study, rows, manifest)
+    table = _markdown(study, comparison)
+    write_text(out / "table.md", table)
+    for form in ("csv", "tex"):
+        write_text(out / f"table.{form}", comparison.format(form) + "\n")
+    return table
+
+
+def tabulated(study: Study, rows: Sequence[dict[str, Any]], manifest: Mapping[str, Any]) -> Comparison:
+    """The table of a study: a row an arm, mean ± standard deviation over its seeds.
+
+    Args:
+        study: The study.
+        rows: Its rows.
+        manifest: What is known of the runs that made them.
+    """
+    select = "best" if study.step == "best" else "last"
+    runs = []
+    for run, known in manifest["runs"].items():
+        of_run = [row for row in rows if row["run"] == run and row["select"] == select]
+        cells, _ = scored(of_run)
+        better = {row["metric"]: row["better"] for row in of_run}
+        # The arm stands for the config: runs of one arm share a row.
+        config = {"arm": known["arm"]}
+        runs.append(ComparedRun(known["arm"], run, known["seed"], config, cells, better))
+    comparison = compared(runs)
+    arm = {run: known["arm"] for run, known in manifest["runs"].items()}
+    named = tuple(dataclasses.replace(row, name=arm[row.runs[0]], config={}) for row in comparison.rows)
+    seeds = sorted({len({row["eval_seed"] for row in rows if row["run"] == run}) for run in manifest["runs"]})
+    notes = [*study.notes]
+    if seeds and seeds[-1] > 1:
+        notes.append(f"Each run was scored with {seeds[-1]} sampling seeds; their mean counts.")
+    return dataclasses.replace(comparison, rows=named, config_keys=(), notes=(*notes, *comparison.notes))
+
+
+def _make(study: Study, one: Planned, command: Sequence[str], quiet: bool) -> bool:
+    """Trains and evaluates one run; False if its training was told to stop."""
+    from jgr.jobs.evaluate import evaluate
+    from jgr.jobs.train import train
+
+    overrides = [*((key, _text(value)) for key, value in one.arm.overrides.items()), ("seed", str(one.seed))]
+    config = resolve(load_config_file(one.arm.config), Experiment, overrides)
+    if one.state in ("missing", "interrupted"):
+        folder = train(config, one.path, config_path=one.arm.config, command=command, quiet=quiet)
+        if folder.manifest()["status"] != "completed":
+            return False
+    wanted = [(key, _text(value)) for key, value in study.evaluation.items()]
+    evaluate(one.path, step=study.step, overrides=wanted, trust=True, quiet=quiet)
+    return True
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _state(path: Path, study: Study) -> str:
+    if not RunFolder.exists(path):
+        return "missing"
+    folder = RunFolder.open(path)
+    if folder.manifest()["status"] != "completed":
+        return "interrupted"
+    select = "best" if study.step == "best" else "last"
+    return "done" if any(row["select"] == select for row in folder.results()) else "trained"
+
+
+def _summary(one: Planned, folder: RunFolder, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a study keeps of the manifest of a run: what it takes to make its row again."""
+    logged = folder.metrics()
+    return {
+        "arm": one.arm.name,
+        "seed": one.seed,
+        "config": one.arm.config,
+        "overrides": flatten(to_plain(one.arm.overrides)),
+        "config_hash": config_hash(folder.config()),
+        "command": manifest["command"],
+        "git": [{key: state[key] for key in ("commit", "dirty") if key in state} for state in manifest["git"][:1]],
+        "data": manifest.get("data"),
+        "versions": manifest["environment"]["versions"],
+        "devices": manifest["environment"].get("devices"),
+        "train_s": logged[-1]["elapsed_s"] if logged else None,
+    }
+
+
+def _kept(out: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    if not (out / "rows.jsonl").exists():
+        return [], {"runs": {}}
+    return jsonl.read(out / "rows.jsonl"), read_json(out / "manifest.json")
+
+
+def _markdown(study: Study, comparison: Comparison) -> str:
+    lines = [f"# {study.title}", "", comparison.format("md")]
+    if study.published:
+        lines += ["", "Published, not ranked with the above:", ""]
+        lines += [
+            f"- {one.name}: {one.metric} {format_value(one.value)} ({one.source}){f'; {one.note}' if one.note else ''}"
+            for one in study.published
+        ]
+    return "\n".join(lines) + "\n"

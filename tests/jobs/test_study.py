@@ -1,0 +1,124 @@
+import json
+import shutil
+
+import pytest
+
+from jgr.errors import ConfigError, RunError
+from jgr.jobs.study import Arm, Published, Study, load_study, plan, rebuild, run_study
+
+DIGITS = "configs/gan/dcgan_digits.py:smoke"
+SMALL = {"mesh.data": 1}
+
+
+def study_of(*arms, **fields):
+    fields = {"evaluation": {"num_samples": 20}} | fields
+    return Study(title="Small GANs", arms=arms, **fields)
+
+
+STUDY = study_of(
+    Arm(name="narrow", config=DIGITS, overrides=SMALL, seeds=(0, 1)),
+    Arm(name="one-step", config=DIGITS, overrides=SMALL | {"train.num_steps": 1, "train.sample_every": 1}),
+    published=(Published(name="Nobody's GAN", metric="fd_pixels", value=1.5, source="A. Author 2020, table 3"),),
+    notes=("Trained for two steps.",),
+)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    said = []
+    outcome = run_study(STUDY, folder / "runs", folder / "results", say=said.append, quiet=True)
+    return folder, outcome, said
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_rows_and_table_of_all_runs(done):
+    folder, outcome, said = done
+    assert not outcome.failures
+    assert said == [
+        f"[{i}/3] {folder}/runs/{name}: missing" for i, name in enumerate(("narrow-s0", "narrow-s1", "one-step-s0"), 1)
+    ]
+    rows = [json.loads(line) for line in (folder / "results/rows.jsonl").read_text().splitlines()]
+    assert [(row["seed"], row["step"], row["n"]) for row in rows] == [(0, 2, 20), (1, 2, 20), (0, 1, 20)]
+    runs = json.loads((folder / "results/manifest.json").read_text())["runs"]
+    assert [(runs[row["run"]]["arm"], runs[row["run"]]["seed"]) for row in rows] == [
+        ("narrow", 0),
+        ("narrow", 1),
+        ("one-step", 0),
+    ]
+    table = (folder / "results/table.md").read_text()
+    assert table == outcome.table
+    assert table.startswith("# Small GANs\n")
+    narrow = next(line for line in table.splitlines() if line.startswith("| narrow"))
+    assert f"{(rows[0]['value'] + rows[1]['value']) / 2:.4g}" in narrow
+    assert "±" in narrow
+    assert "- Nobody's GAN: fd_pixels 1.500 (A. Author 2020, table 3)" in table
+    assert "- Trained for two steps." in table
+
+
+def test_running_it_again_changes_nothing(done):
+    folder, _, _ = done
+    before, said = files(folder / "results"), []
+    run_study(STUDY, folder / "runs", folder / "results", say=said.append, quiet=True)
+    assert [line.rpartition(": ")[2] for line in said] == ["done"] * 3
+    assert files(folder / "results") == before
+
+
+def test_the_table_follows_from_the_rows_alone(done, tmp_path):
+    folder, outcome, _ = done
+    shutil.copytree(folder / "results", tmp_path / "results")
+    for form in ("md", "csv", "tex"):
+        (tmp_path / f"results/table.{form}").unlink()
+    assert rebuild(STUDY, tmp_path / "results") == outcome.table
+    assert files(tmp_path / "results") == files(folder / "results")
+
+
+def test_an_interrupted_run_goes_on_and_a_failing_one_does_not_stop_the_others(done, tmp_path):
+    folder, _, _ = done
+    runs = tmp_path / "runs"
+    shutil.copytree(folder / "runs/narrow-s0", runs / "narrow-s0")
+    manifest = json.loads((runs / "narrow-s0/run.json").read_text())
+    (runs / "narrow-s0/run.json").write_text(json.dumps(manifest | {"status": "preempted"}))
+    (runs / "narrow-s0/results.jsonl").unlink()
+    broken = Arm(name="broken", config=DIGITS, overrides={"task.generator.image_size": 16})
+    study = study_of(STUDY.arms[0], broken)
+    assert [one.state for one in plan(study, runs)] == ["interrupted", "missing", "missing"]
+    found = run_study(study, runs, tmp_path / "results", only=["narrow", "broken"], say=lambda line: None, quiet=True)
+    assert list(found.failures) == [str(runs / "broken-s0")]
+    assert "config.task.generator makes images of 16x16x1" in found.failures[str(runs / "broken-s0")]
+    rows = [json.loads(line) for line in (tmp_path / "results/rows.jsonl").read_text().splitlines()]
+    before = [json.loads(line) for line in (folder / "results/rows.jsonl").read_text().splitlines()]
+    assert [row["value"] for row in rows] == [row["value"] for row in before[:2]]
+
+
+def test_rows_of_runs_that_are_gone_stay(done, tmp_path):
+    folder, _, _ = done
+    shutil.copytree(folder / "results", tmp_path / "results")
+    shutil.copytree(folder / "runs/one-step-s0", tmp_path / "runs/one-step-s0")
+    run_study(STUDY, tmp_path / "runs", tmp_path / "results", only=["one-step"], say=lambda line: None, quiet=True)
+    assert files(tmp_path / "results") == files(folder / "results")
+
+
+def test_what_is_no_study(tmp_path):
+    with pytest.raises(ConfigError, match="no arm is called 'wide'; there are narrow, one-step"):
+        plan(STUDY, tmp_path, ["wide"])
+    with pytest.raises(RunError, match="no run of the study has results yet"):
+        rebuild(STUDY, tmp_path)
+    with pytest.raises(ConfigError, match="its name is a folder's"):
+        Arm(name="../x", config=DIGITS)
+    with pytest.raises(ConfigError, match="each once"):
+        Arm(name="x", config=DIGITS, seeds=(0, 0))
+    with pytest.raises(ConfigError, match="arms of different names"):
+        study_of(Arm(name="x", config=DIGITS), Arm(name="x", config=DIGITS))
+    (tmp_path / "none.py").write_text("")
+    with pytest.raises(ConfigError, match=r"get_study\(\) must return a jgr.jobs.study.Study, not None"):
+        load_study(tmp_path / "none.py")
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_study(tmp_path / "absent.py")
+
+
+def test_the_studies_that_come_with_jgr_load():
+    assert [arm.name for arm in load_study("experiments/classifiers.py").arms] == ["cnn-mnist", "cnn-digits"]
