@@ -19,11 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step", default="latest", help=f"{STEP_HELP}, or all (default: %(default)s)")
     parser.add_argument("--follow", action="store_true", help="score each new checkpoint until the training has ended")
     parser.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        metavar="SEED",
-        help="each decides samples of its own; default: what the config says",
+        "--seeds", metavar="SEED,…", help="each decides samples of its own (default: what the config says)"
     )
     parser.add_argument("--weights", choices=("ema", "raw"), help="default: what the config says")
     parser.add_argument("--quiet", action="store_true", help="print nothing")
@@ -51,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     evaluate(
         options.run,
         step=options.step,
-        seeds=options.seeds,
+        seeds=None if options.seeds is None else _parse_seeds(options.seeds),
         weights=options.weights,
         overrides=[(key.removeprefix("evaluation."), text) for key, text in options.overrides],
         follow=options.follow,
@@ -59,3 +55,10 @@ def run(options: argparse.Namespace) -> int:
         quiet=options.quiet,
     )
     return 0
+
+
+def _parse_seeds(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--seeds={text!r} must be numbers with commas between them, such as 0,1,2") from error

@@ -17,7 +17,7 @@ from jgr.errors import RunError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("study", metavar="FILE", help="a Python file with get_study()")
-    parser.add_argument("--only", nargs="+", default=[], metavar="ARM", help="run these arms only")
+    parser.add_argument("--only", default="", metavar="ARM,…", help="run these arms only")
     parser.add_argument("--dry_run", action="store_true", help="list the runs and how far each is, and run nothing")
     parser.add_argument(
         "--rebuild", action="store_true", help="write the table from the rows in --out, and run nothing"
@@ -32,10 +32,11 @@ def run(options: argparse.Namespace) -> int:
     """Runs the command."""
     from jgr.jobs.study import load_study, plan, rebuild, run_study
 
+    only = [arm for arm in options.only.split(",") if arm]
     study, name = load_study(options.study), Path(options.study).stem
     runs, out = Path(options.runs or f"runs/{name}"), Path(options.out or f"results/{name}")
     if options.dry_run:
-        for one in plan(study, runs, options.only):
+        for one in plan(study, runs, only):
             print(f"{one.state:12} {one.path}  {one.arm.config}")
         return 0
     if options.rebuild:
@@ -50,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         runs,
         out,
         command=options.argv,
-        only=options.only,
+        only=only,
         evaluate_again=options.evaluate_again,
         quiet=options.quiet,
     )

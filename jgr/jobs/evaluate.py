@@ -16,6 +16,7 @@ from jgr.errors import CheckpointError, ConfigError, DamagedCheckpointError, Met
 from jgr.files import cache_folder
 from jgr.jobs.experiment import Evaluation
 from jgr.jobs.load import Run, Weights
+from jgr.jobs.progress import images_bar
 from jgr.jobs.reference import ReferenceCache
 from jgr.jobs.score import Scorer
 from jgr.jobs.scoring import Score
@@ -145,10 +146,7 @@ class _Job:
         for number, seed in enumerate(self._evaluation.seeds, start=1):
             begun = time.perf_counter()
             of = f" seed {seed} ({number} of {len(self._evaluation.seeds)})" if len(self._evaluation.seeds) > 1 else ""
-            disable = True if self._quiet else None
-            with tqdm(
-                desc=f"step {step}{of}", unit="image", total=self._scorer.num_images, disable=disable, leave=False
-            ) as bar:
+            with images_bar(f"step {step}{of}", self._scorer.num_images, "image", self._quiet) as bar:
                 scores = self._scorer.score(state, seed, self._evaluation.weights, bar.update)
             elapsed = time.perf_counter() - begun
             self._write_values(step, seed, scores)

@@ -143,14 +143,18 @@ def open_images(
     return _Rows(path, next(iter(arrays.values())), data_range)
 
 
-def open_statistics(path: str | Path) -> Moments | None:
+def open_statistics(path: str | Path, extractor: str) -> Moments | None:
     """The moments in a `.npz` file of `mu` and `sigma`, as pytorch-fid, clean-fid and `save_statistics` write them.
+
+    Args:
+        path: The file.
+        extractor: Whose features they must be; a file that does not say whose they are is taken as it is.
 
     Returns:
         None where the path is no such file.
 
     Raises:
-        DataError: They are no moments.
+        DataError: They are no moments, or of the features of another extractor.
     """
     path = Path(path).expanduser()
     if path.suffix != ".npz" or not path.is_file():
@@ -158,6 +162,8 @@ def open_statistics(path: str | Path) -> Moments | None:
     arrays = _arrays(path)
     if not {"mu", "sigma"} <= arrays.keys():
         return None
+    if "extractor" in arrays and str(arrays["extractor"]) != extractor:
+        raise DataError(f"{path}: holds statistics of {arrays['extractor']}, not of {extractor}: make them again")
     try:
         count = int(arrays["n"]) if "n" in arrays else None
         return Moments.from_statistics(arrays["mu"], arrays["sigma"], count)

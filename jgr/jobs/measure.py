@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from jgr.config import Context, build
 from jgr.errors import ConfigError, DataError, JgrError, MetricError
 from jgr.files import disk_errors, write_bytes, write_csv
 from jgr.images import to_float, to_uint8
 from jgr.jobs.images import Images, Pixels, open_images, open_statistics, pairs
+from jgr.jobs.progress import images_bar
 from jgr.metrics.distribution import (
     Coverage,
     Density,
@@ -209,14 +209,16 @@ def _measure_pairs(
         except JgrError as error:
             failed(error)
     keys = []
-    for key, one, other in tqdm(pairs(a, b), total=len(a), unit="pair", disable=True if quiet else None, leave=False):
-        keys.append(key)
-        for n, stream in list(streams.items()):
-            try:
-                stream.update(_as_float(one)[None], _as_float(other)[None])
-            except JgrError as error:
-                del streams[n]
-                failed(type(error)(f"{a.path}, {key}: {error}"))
+    with images_bar(str(a.path), len(a), "pair", quiet) as bar:
+        for key, one, other in pairs(a, b):
+            keys.append(key)
+            for n, stream in list(streams.items()):
+                try:
+                    stream.update(_as_float(one)[None], _as_float(other)[None])
+                except JgrError as error:
+                    del streams[n]
+                    failed(type(error)(f"{a.path}, {key}: {error}"))
+            bar.update()
     measured = {}
     for n, stream in streams.items():
         metric, (value, std) = metrics[n], stream.value
@@ -239,7 +241,7 @@ def _measure_sets(
     quiet: bool,
     failed: Callable[[BaseException], None],
 ) -> dict[int, Measured]:
-    statistics = open_statistics(b)
+    statistics = open_statistics(b, _identity(extractor))
     if statistics is not None and (lost := [m.name for m in metrics.values() if m.needs != frozenset({"moments"})]):
         raise DataError(f"{b}: holds statistics only, which {', '.join(lost)} cannot be computed from: give the images")
     limits = [metric.limit for metric in metrics.values() if metric.limit is not None]
@@ -277,9 +279,7 @@ class _Collector:
     def __call__(self, path: str | Path) -> FeatureSet:
         images = open_images(path, "rgb" if self.extractor.is_inception else "file", self.data_range)
         features = FeatureSet(self.needs, self.limit)
-        with tqdm(
-            desc=str(path), total=len(images), unit="image", disable=True if self.quiet else None, leave=False
-        ) as bar:
+        with images_bar(str(path), len(images), "image", self.quiet) as bar:
             for batch in _batches(images, self.batch_size):
                 filled = np.concatenate([batch, np.repeat(batch[-1:], self.batch_size - len(batch), axis=0)])
                 outputs = jax.device_get(self._extract(self._weights, filled))
@@ -324,12 +324,14 @@ def save_statistics(
     with jax.default_matmul_precision("highest"):
         features = _Collector(extractor, frozenset({"moments"}), None, data_range, batch_size, quiet)(images)
     moments, content = features.moments, io.BytesIO()
-    np.savez(
-        content, mu=moments.mean, sigma=moments.covariance, n=features.n, extractor=extractor.tag + extractor.protocol
-    )
+    np.savez(content, mu=moments.mean, sigma=moments.covariance, n=features.n, extractor=_identity(extractor))
     with disk_errors(out.parent, "made"):
         out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, content.getvalue())
+
+
+def _identity(extractor: FeatureExtractor) -> str:
+    return f"{extractor.tag} {extractor.protocol}".strip()
 
 
 def write_values(path: str | Path, measured: Sequence[Measured]) -> None:

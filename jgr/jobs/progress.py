@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
@@ -61,6 +61,19 @@ class TrainingProgress:
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.close()
+
+
+def images_bar(description: str, total: int, unit: str, quiet: bool) -> "tqdm[NoReturn]":
+    """A bar of work on images, on stderr; where that is no terminal, a line every half minute of long work.
+
+    Args:
+        description: What is done.
+        total: How many images, or pairs.
+        unit: "image" or "pair".
+        quiet: Whether to show nothing.
+    """
+    delay, interval = (0.0, 0.1) if sys.stderr.isatty() else (10.0, 30.0)
+    return tqdm(desc=description, total=total, unit=unit, disable=quiet, leave=False, delay=delay, mininterval=interval)
 
 
 def _clock(seconds: float) -> str:

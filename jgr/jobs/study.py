@@ -15,6 +15,7 @@ from jgr.jobs.experiment import Experiment
 from jgr.jobs.table import Comparison, format_value
 from jgr.run import jsonl
 from jgr.run.folder import RunFolder
+from jgr.run.lock import is_alive
 from jgr.run.rows import newest
 
 
@@ -35,8 +36,8 @@ class Arm:
     seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        if not self.name or not all(c.isalnum() or c in "-_.," for c in self.name) or self.name.startswith("."):
-            raise ConfigError(f"arm {self.name!r}: its name is a folder's: letters, digits, - _ . and , only")
+        if not self.name or not all(c.isalnum() or c in "-_." for c in self.name) or self.name.startswith("."):
+            raise ConfigError(f"arm {self.name!r}: its name is a folder's: letters, digits, - _ and . only")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ConfigError(f"arm {self.name}: seeds = {self.seeds} must name at least one seed, each once")
 
@@ -96,7 +97,8 @@ class Planned:
         arm: What it is a run of.
         seed: Of its training.
         path: Its folder.
-        state: "missing", "interrupted" (its training is not at its end), "trained" (it has no result yet) or "done".
+        state: "missing", "interrupted" (its training is not at its end), "running" (by another process), "trained"
+            (it has no result yet) or "done".
     """
 
     arm: Arm
@@ -298,7 +300,7 @@ def _make(study: Study, one: Planned, command: Sequence[str], quiet: bool) -> bo
 
     overrides = [*((key, _text(value)) for key, value in one.arm.overrides.items()), ("seed", str(one.seed))]
     config = resolve(load_config_file(one.arm.config), Experiment, overrides)
-    if one.state in ("missing", "interrupted"):
+    if one.state != "trained" and one.state != "done":
         folder = train(config, one.path, config_path=one.arm.config, command=command, quiet=quiet)
         if folder.manifest()["status"] != "completed":
             return False
@@ -315,6 +317,8 @@ def _state(path: Path, study: Study) -> str:
     if not RunFolder.exists(path):
         return "missing"
     folder = RunFolder.open(path)
+    if is_alive(path):
+        return "running"
     if folder.manifest()["status"] != "completed":
         return "interrupted"
     select = "best" if study.step == "best" else "last"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 
 from jgr.metrics.moments import Moments
 from jgr.metrics.neighbours import neighbour_distances
@@ -118,7 +118,7 @@ class FeatureSet:
         return self._class_moments
 
     @property
-    def features(self) -> Float32[np.ndarray, "n d"]:
+    def features(self) -> Float[np.ndarray, "n d"]:
         """The features.
 
         Raises:
@@ -127,7 +127,7 @@ class FeatureSet:
         return self._kept("features")
 
     @property
-    def logits(self) -> Float32[np.ndarray, "n classes"]:
+    def logits(self) -> Float[np.ndarray, "n classes"]:
         """The logits of the classes.
 
         Raises:

@@ -140,7 +140,7 @@ def test_evaluate_one_all_and_again(run_jgr, jgr_out, trained, tmp_path):
     shown = run_jgr("evaluate", workdir).stdout
     assert re.fullmatch(r"step 6  fd_pixels_u8_n16_all  \d+\.\d+  digits-all@\w{16}  ema\n", shown)
     jgr_out("evaluate", workdir, "--step=3", "--quiet")
-    jgr_out("evaluate", workdir, "--step=all", "--seeds", 1)
+    jgr_out("evaluate", workdir, "--step=all", "--seeds=1")
     assert steps_scored(workdir) == [6, 3, 3, 6]
     rows = RunFolder.open(workdir).results()
     assert [row["eval_seed"] for row in rows] == [0, 0, 1, 1]

@@ -85,7 +85,9 @@ def test_keys_of_the_evaluation_can_be_changed(workdir):
     changes = [("num_samples", "20"), ("metrics.kd.cls", "jgr.metrics.distribution.KernelDistance")]
     rows = jgr.evaluate(workdir, overrides=[*changes, ("metrics.kd.num_subsets", "0")], quiet=True)
     assert [row["protocol"] for row in rows] == ["fd_pixels_u8_n20_all", "kd_pixels_u8_full_n20_all"]
-    with pytest.raises(ConfigError, match=r"num_sample is unknown: Evaluation has no 'num_sample'; did you mean 'num_samples'"):
+    with pytest.raises(
+        ConfigError, match=r"num_sample is unknown: Evaluation has no 'num_sample'; did you mean 'num_samples'"
+    ):
         jgr.evaluate(workdir, overrides=[("num_sample", "20")])
 
 

@@ -84,6 +84,8 @@ def test_sets_equal_numpy_and_kept_statistics_serve_as_well(tmp_path):
         np.testing.assert_allclose(kept["sigma"], np.cov(b.T), atol=1e-7)
     again = found(folders[0], tmp_path / "kept.npz", ["fd"], extractor=pixels)["fd_pixels"]
     assert again.value == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(DataError, match=r"holds statistics of pixels, not of cnn-mnist@\w+: make them again"):
+        measure(folders[0], tmp_path / "kept.npz", choose(["fd"], extractor=named_extractor("cnn-mnist")))
     with pytest.raises(DataError, match="holds statistics only, which precision_pixels cannot be computed from"):
         measure(folders[0], tmp_path / "kept.npz", choose(["precision"], extractor=pixels))
 

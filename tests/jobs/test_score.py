@@ -1,4 +1,5 @@
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from jgr.jobs.score import Scorer
 from jgr.mesh import Mesh
 from jgr.metrics.distribution import ClassifierAgreement, FrechetDistance, PerClassFrechetDistance, Precision, Recall
 from jgr.metrics.extractor import FeatureExtractor, Pixels
+from jgr.metrics.features import FeatureSet
 from jgr.metrics.pairs import PSNR, SSIM, PooledPSNR
 from jgr.metrics.records import Accuracy, ActiveUnits, BitsPerDimension, LogLikelihood
 from jgr.rng import purpose_key, record_keys
@@ -320,3 +322,17 @@ def test_a_task_that_generates_nothing_is_told_which_metric_cannot_be():
     with pytest.raises(ConfigError, match=r"fd_pixels needs a task that generates images, and Blind has no method"):
         Scorer(Blind(), evaluation(), TEST, ONE_DEVICE)
     assert Scorer(Blind(), Evaluation(), TEST, ONE_DEVICE).score(make_state(), 0, "raw") == []
+
+
+def test_jobs_that_keep_the_same_statistics_at_once_leave_them_whole(tmp_path):
+    features = FeatureSet.of(np.random.default_rng(0).normal(size=(500, 40)))
+    key, cache = {"dataset": "a"}, ReferenceCache(tmp_path)
+    with ThreadPoolExecutor(4) as threads:
+        jobs = [threads.submit(cache.save, key, features) for _ in range(20)]
+        found = [cache.load(key) for _ in range(20)]
+        for job in jobs:
+            job.result()
+    assert len(list(tmp_path.iterdir())) == 1
+    for kept in (*(kept for kept in found if kept is not None), cache.load(key)):
+        np.testing.assert_array_equal(kept.features, features.features)
+    assert ReferenceCache(None).load(key) is None
