@@ -2,7 +2,7 @@
 
 from jgr.config.canonical import canonical_json, config_hash, differences, flatten
 from jgr.config.duration import Clock, Duration
-from jgr.config.imports import Context, import_path
+from jgr.config.imports import Context, call_file, import_path
 from jgr.config.resolve import build, load_config_file, resolve, to_plain
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Context",
     "Duration",
     "build",
+    "call_file",
     "canonical_json",
     "config_hash",
     "differences",

@@ -3,8 +3,10 @@
 import dataclasses
 import difflib
 import importlib
+import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from jgr.config.duration import Clock
@@ -72,6 +74,38 @@ def _import(path: str, key: str) -> Any:
     raise ConfigError(
         f"{key} = {path!r}: there is no module {parts[0]!r} (is its folder the current one or installed?)"
     )
+
+
+def call_file(file: str, signature: str, arguments: Sequence[str], label: str, kind: str) -> Any:
+    """What a function of a Python file returns.
+
+    Args:
+        file: The file.
+        signature: The function, as it should be written: "get_study()".
+        arguments: What it is given.
+        label: What errors begin with.
+        kind: What the file is, such as "a config".
+
+    Raises:
+        ConfigError: If the file is missing, fails, or has no such function.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise ConfigError(f"{label}: there is no file {file!r} (looked in {Path.cwd()})")
+    spec = importlib.util.spec_from_file_location(f"jgr_file_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{label}: {kind} is a Python file (.py) with a function {signature}")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        name = signature.partition("(")[0]
+        if not hasattr(module, name):
+            raise ConfigError(f"{label}: {file} has no function {signature}")
+        return getattr(module, name)(*arguments)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"{label} failed: {type(error).__name__}: {error}") from error
 
 
 def import_path(value: Any) -> str:

@@ -1,8 +1,6 @@
 """From a config file and command-line overrides to one complete, checked config."""
 
-import importlib.util
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -10,7 +8,7 @@ from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
 from ml_collections.config_flags import config_flags
 
-from jgr.config.imports import Context
+from jgr.config.imports import Context, call_file
 from jgr.config.slots import Slot, parameters, slot_for
 from jgr.errors import ConfigError
 
@@ -21,23 +19,9 @@ def load_config_file(path: str) -> ConfigDict:
     Raises:
         ConfigError: If the file is missing, fails, or has no `get_config`.
     """
-    file_name, _, argument = path.partition(":")
-    file = Path(file_name)
-    if not file.is_file():
-        raise ConfigError(f"--config={path}: there is no file {file_name!r} (looked in {Path.cwd()})")
-    spec = importlib.util.spec_from_file_location(f"jgr_config_{file.stem}", file)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"--config={path}: a config is a Python file (.py) with a function get_config(arg='')")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        if not hasattr(module, "get_config"):
-            raise ConfigError(f"--config={path}: {file_name} has no function get_config(arg='')")
-        config = module.get_config(argument) if argument else module.get_config()
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"--config={path} failed: {type(error).__name__}: {error}") from error
+    file, _, argument = path.partition(":")
+    arguments = (argument,) if argument else ()
+    config = call_file(file, "get_config(arg='')", arguments, f"--config={path}", "a config")
     if not isinstance(config, ConfigDict):
         raise ConfigError(f"--config={path}: get_config() must return an ml_collections.ConfigDict, not {config!r}")
     return config

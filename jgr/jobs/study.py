@@ -1,13 +1,12 @@
 """Studies: which runs, evaluated how, beside which published numbers; and the table that comes of them."""
 
 import dataclasses
-import importlib.util
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jgr.config import config_hash, flatten, load_config_file, resolve, to_plain
+from jgr.config import call_file, config_hash, flatten, load_config_file, resolve, to_plain
 from jgr.errors import ConfigError, JgrError, RunError
 from jgr.files import disk_errors, read_json, write_json, write_text
 from jgr.jobs.compare import ComparedRun, compared, scored
@@ -128,22 +127,9 @@ def load_study(file: str | Path) -> Study:
     Raises:
         ConfigError: The file is missing, fails, or has no `get_study`.
     """
-    path = Path(file)
-    if not path.is_file():
-        raise ConfigError(f"{path}: there is no such file; a study is a Python file with get_study()")
-    spec = importlib.util.spec_from_file_location(f"jgr_study_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: a study is a Python file (.py) with get_study()")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        study = module.get_study() if hasattr(module, "get_study") else None
-    except JgrError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"{path} failed: {type(error).__name__}: {error}") from error
+    study = call_file(str(file), "get_study()", (), str(file), "a study")
     if not isinstance(study, Study):
-        raise ConfigError(f"{path}: get_study() must return a jgr.jobs.study.Study, not {study!r}")
+        raise ConfigError(f"{file}: get_study() must return a jgr.jobs.study.Study, not {study!r}")
     return study
 
 
