@@ -1,8 +1,11 @@
 """The classifier of scikit-learn's digits, enlarged to 16x16, in whose features generated ones are compared.
 
-jgr train --config=configs/classification/cnn_digits.py --workdir=runs/cnn_digits
-jgr evaluate runs/cnn_digits
-jgr weights pack runs/cnn_digits --out=jgr/metrics/data/cnn-digits.npz
+    jgr train --config=configs/classification/cnn_digits.py --workdir=runs/cnn_digits
+    jgr evaluate runs/cnn_digits
+    jgr weights pack runs/cnn_digits --out=jgr/metrics/data/cnn-digits.npz
+
+35 to 60 s on 2 CPU cores (AMD EPYC, JAX 0.10.2); accuracy on the 360 test images 0.9833, 0.9750 and 0.9806 with seeds 0,
+1 and 2 (results/classifiers).
 """
 
 from ml_collections import ConfigDict

@@ -1,9 +1,12 @@
 """The classifier of MNIST in whose features generated digits are compared; its weights come with jgr.
 
-jgr data prepare mnist
-jgr train --config=configs/classification/cnn_mnist.py --workdir=runs/cnn_mnist
-jgr evaluate runs/cnn_mnist
-jgr weights pack runs/cnn_mnist --out=jgr/metrics/data/cnn-mnist.npz
+    jgr data prepare mnist
+    jgr train --config=configs/classification/cnn_mnist.py --workdir=runs/cnn_mnist
+    jgr evaluate runs/cnn_mnist
+    jgr weights pack runs/cnn_mnist --out=jgr/metrics/data/cnn-mnist.npz
+
+8 to 16 minutes on 2 CPU cores (AMD EPYC, JAX 0.10.2); accuracy on the test images 0.9954, 0.9960 and 0.9945 with seeds
+0, 1 and 2 (results/classifiers).
 """
 
 from ml_collections import ConfigDict
