@@ -4,8 +4,8 @@
     jgr evaluate runs/cnn_digits
     jgr weights pack runs/cnn_digits --out=jgr/metrics/data/cnn-digits.npz
 
-35 to 60 s on 2 CPU cores (AMD EPYC, JAX 0.10.2); accuracy on the 360 test images 0.9833, 0.9750 and 0.9806 with seeds 0,
-1 and 2 (results/classifiers).
+35 to 60 s on 2 CPU cores (AMD EPYC, JAX 0.10.2); accuracy on the 360 test images 0.9833, 0.9750 and 0.9806 with seeds
+0, 1 and 2 (results/classifiers).
 """
 
 from ml_collections import ConfigDict
