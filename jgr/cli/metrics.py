@@ -10,6 +10,7 @@ and sigma, as --save_statistics and other tools write them).
 
 import argparse
 import json
+import sys
 
 from jgr.errors import ConfigError, MetricError
 
@@ -50,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resize",
         choices=("tf1_bilinear", "legacy_pytorch", "clean"),
         default="tf1_bilinear",
-        help="how FID's network gets its 299 pixels: as published, as pytorch-fid, as clean-fid (default: %(default)s)",
+        help="how FID's network gets its 299 pixels: as published, as pytorch-fid, as clean-fid; statistics from other "
+        "tools must be of the same (default: %(default)s)",
     )
     sets.add_argument("--save_statistics", metavar="FILE.npz", help="write mean and covariance of A's features")
     parser.add_argument("--data_range", type=float, metavar="R", help="values of float arrays lie in [0, R]")
@@ -67,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
     from jgr.jobs.measure import choose, measure, named_extractor, save_statistics, write_values
     from jgr.jobs.table import format_value
     from jgr.metrics.inception import Inception
+    from jgr.metrics.metric import PairMetric
 
     if options.batch_size < 1:
         raise ConfigError(f"--batch_size={options.batch_size} must be at least 1")
@@ -75,30 +78,33 @@ def run(options: argparse.Namespace) -> int:
     inception = Inception(resize=options.resize)
     extractor = inception if options.extractor == "inception" else named_extractor(options.extractor)
     shared = {"data_range": options.data_range, "batch_size": options.batch_size, "quiet": options.quiet}
-    if options.save_statistics:
-        save_statistics(options.save_statistics, options.a, extractor, **shared)
-        print(options.save_statistics)
-    if options.b is None:
-        if options.save_statistics:
-            return 0
-        raise ConfigError("name B, what the images of A are compared with (or --save_statistics=FILE.npz)")
+    names = list(dict.fromkeys(name for name in options.metrics.split(",") if name))
+    if not names:
+        raise ConfigError("--metrics is empty: name at least one, such as --metrics=psnr")
     metrics = choose(
-        [name for name in options.metrics.split(",") if name],
+        names,
         color=options.color,
         crop=options.crop,
         rounding=not options.no_rounding,
         extractor=extractor,
         inception=inception,
     )
+    if options.per_image and not any(isinstance(metric, PairMetric) for metric in metrics):
+        raise ConfigError(f"--per_image={options.per_image}: no metric of pairs is asked for, so no image has a value")
+    if options.save_statistics:
+        save_statistics(options.save_statistics, options.a, extractor, **shared)
+        print(options.save_statistics, file=sys.stderr)
+        if options.b is None:
+            return 0
     failures: list[str] = []
     measured = measure(options.a, options.b, metrics, failures=failures, **shared)
-    if options.per_image and measured:
-        write_values(options.per_image, measured)
     if options.format == "json":
         print(json.dumps([found.record() for found in measured], indent=2, ensure_ascii=False))
     else:
         for found in measured:
             print(f"{found.protocol}  {format_value(found.value, found.std)}  n={found.n}")
+    if options.per_image and measured:
+        write_values(options.per_image, measured)
     if failures:
         raise MetricError("; ".join(dict.fromkeys(failures)))
     return 0

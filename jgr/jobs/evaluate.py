@@ -4,7 +4,7 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,7 +82,7 @@ def evaluate(
         seeds=evaluation.seeds if seeds is None else tuple(seeds),
         weights=evaluation.weights if weights is None else weights,
     )
-    job = _Job(run, evaluation, quiet or not is_main())
+    job = EvaluationJob(run, evaluation, quiet or not is_main())
     if follow:
         rows = [row for number in _arrivals(run, job, poll_s, timeout_s) for row in job.try_score(number)]
     elif step != "all":
@@ -99,8 +99,14 @@ def evaluate(
     return rows
 
 
-class _Job:
-    """Scores checkpoints of one run, one after another."""
+class EvaluationJob:
+    """Scores checkpoints of one run, one after another.
+
+    Args:
+        run: The run.
+        evaluation: How it is scored.
+        quiet: Whether to show nothing.
+    """
 
     def __init__(self, run: Run, evaluation: Evaluation, quiet: bool) -> None:
         self._run, self._evaluation, self._quiet = run, evaluation, quiet
@@ -113,6 +119,7 @@ class _Job:
 
     @property
     def folder(self) -> RunFolder:
+        """The run's folder."""
         return self._run.folder
 
     @property
@@ -121,14 +128,24 @@ class _Job:
         return self._scorer.failures
 
     def scored_steps(self) -> set[int]:
-        """Steps that have rows of every seed and these weights already, with today's metrics."""
-        names = {metric.name for metric in self._evaluation.metrics.values()}
-        wanted = {(seed, name) for seed in self._evaluation.seeds for name in names}
-        done: dict[int, set[tuple[int, str]]] = {}
-        for row in self.folder.results():
-            if row["weights"] == self._evaluation.weights and row["select"] == "last":
-                done.setdefault(row["step"], set()).add((row["eval_seed"], row["metric"]))
-        return {step for step, found in done.items() if wanted <= found}
+        """Steps that have the rows of every metric and seed already."""
+        return {step for step, rows in by_step(self.wanted_rows("last")).items() if self.is_whole(rows)}
+
+    def wanted_rows(self, select: str) -> list[dict[str, Any]]:
+        """The run's rows of this evaluation: its protocols, data, seeds and weights."""
+        measurements, seeds = self._scorer.measurements(), self._evaluation.seeds
+        return [
+            row
+            for row in self.folder.results()
+            if (row["protocol"], row["dataset"], row["n"]) in measurements
+            and (row["weights"], row["select"]) == (self._evaluation.weights, select)
+            and row["eval_seed"] in seeds
+        ]
+
+    def is_whole(self, rows: Iterable[Mapping[str, Any]]) -> bool:
+        """Whether the rows of one step have every metric for every seed."""
+        found = {(row["protocol"], row["dataset"], row["n"], row["eval_seed"]) for row in rows}
+        return len(found) == len(self._scorer.measurements()) * len(self._evaluation.seeds)
 
     def try_score(self, step: int) -> list[dict[str, Any]]:
         """`score`, but a checkpoint that cannot be read is only reported: the training may just have deleted it."""
@@ -205,6 +222,14 @@ class _Job:
             tqdm.write(message)
 
 
+def by_step(rows: Iterable[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    """Rows by the step that was scored."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["step"], []).append(row)
+    return found
+
+
 def _wait_for_run(path: Path, poll_s: float, timeout_s: float) -> None:
     """Waits for the run's folder, for a follower may be started with the training; `Run` complains if none comes."""
     deadline = time.monotonic() + timeout_s
@@ -212,7 +237,7 @@ def _wait_for_run(path: Path, poll_s: float, timeout_s: float) -> None:
         time.sleep(poll_s)
 
 
-def _arrivals(run: Run, job: _Job, poll_s: float, timeout_s: float) -> Iterator[int]:
+def _arrivals(run: Run, job: EvaluationJob, poll_s: float, timeout_s: float) -> Iterator[int]:
     """Steps without a row, as their checkpoints appear; ends with the training."""
     seen, patience = set(on_main(lambda: sorted(job.scored_steps()))), _PATIENCE
     while True:

@@ -4,7 +4,7 @@ import abc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Num
@@ -84,6 +84,8 @@ class _Files(Images):
 class _Rows(Images):
     def __init__(self, path: Path, array: np.ndarray, data_range: float | None) -> None:
         super().__init__(path)
+        if array.ndim == 3 and array.shape[-1] == 3:
+            raise DataError(f"{path}: holds {list(array.shape)}: give one RGB image as [1, height, width, 3]")
         if array.ndim == 3:
             array = array[..., None]
         if array.ndim != 4 or array.shape[-1] not in (1, 3) or not len(array):
@@ -95,6 +97,11 @@ class _Rows(Images):
             raise DataError(f"{path}: holds {array.dtype}; images are uint8, or floats with a known range")
         if array.dtype != np.uint8 and data_range is None:
             raise DataError(f"{path}: holds {array.dtype}: say the range of its values with --data_range=1 or 255")
+        if array.dtype != np.uint8 and data_range is not None and data_range > 1.0 >= array.max():
+            raise DataError(
+                f"{path}: its largest value is {array.max():.4g}, so --data_range={data_range:g} would make all of it "
+                "nearly black: give the range that the values have"
+            )
         self._array, self._range = array, data_range
 
     def __len__(self) -> int:
@@ -143,12 +150,24 @@ def open_images(
     return _Rows(path, next(iter(arrays.values())), data_range)
 
 
-def open_statistics(path: str | Path, extractor: str) -> Moments | None:
+class Statistics(NamedTuple):
+    """Moments that were kept in a file.
+
+    Args:
+        moments: Mean and covariance.
+        named: Whether the file says of which features.
+    """
+
+    moments: Moments
+    named: bool
+
+
+def open_statistics(path: str | Path, extractor: str) -> Statistics | None:
     """The moments in a `.npz` file of `mu` and `sigma`, as pytorch-fid, clean-fid and `save_statistics` write them.
 
     Args:
         path: The file.
-        extractor: Whose features they must be; a file that does not say whose they are is taken as it is.
+        extractor: Whose features they must be, where the file says so.
 
     Returns:
         None where the path is no such file.
@@ -166,7 +185,7 @@ def open_statistics(path: str | Path, extractor: str) -> Moments | None:
         raise DataError(f"{path}: holds statistics of {arrays['extractor']}, not of {extractor}: make them again")
     try:
         count = int(arrays["n"]) if "n" in arrays else None
-        return Moments.from_statistics(arrays["mu"], arrays["sigma"], count)
+        return Statistics(Moments.from_statistics(arrays["mu"], arrays["sigma"], count), "extractor" in arrays)
     except (ValueError, TypeError) as error:
         raise DataError(f"{path}: holds no statistics: {error}") from error
 

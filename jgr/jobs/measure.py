@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from jgr.files import disk_errors, write_bytes, write_csv
 from jgr.images import to_float, to_uint8
 from jgr.jobs.images import Images, Pixels, open_images, open_statistics, pairs
 from jgr.jobs.progress import images_bar
+from jgr.jobs.scoring import FAILURES
 from jgr.metrics.distribution import (
     Coverage,
     Density,
@@ -25,7 +26,7 @@ from jgr.metrics.distribution import (
     Recall,
 )
 from jgr.metrics.extractor import FeatureExtractor
-from jgr.metrics.features import FeatureSet
+from jgr.metrics.features import FeatureSet, subset
 from jgr.metrics.metric import DistributionMetric, Metric, PairMetric, Value
 from jgr.metrics.pairs import (
     LPIPS,
@@ -150,7 +151,7 @@ def choose(
 
 def measure(
     a: str | Path,
-    b: str | Path,
+    b: str | Path | None,
     metrics: Sequence[str | Metric],
     *,
     data_range: float | None = None,
@@ -163,7 +164,7 @@ def measure(
     Args:
         a: The images in question: a folder, a `.npy` or `.npz` file.
         b: What they are compared with: the same, or for Fréchet distances a `.npz` of `mu` and `sigma`. Pairs are made
-            of files of one name, or rows of one number.
+            of files of one name, or rows of one number. None where no metric compares.
         metrics: What to measure, by names such as "psnr" or "fid", or as objects such as
             `jgr.metrics.pairs.PSNR(color="y", crop=4)`.
         data_range: Range of float arrays.
@@ -186,16 +187,23 @@ def measure(
             raise error
         failures.append(str(error))
 
+    if b is None and (comparing := [one.name for one in chosen if getattr(one, "needs_reference", True)]):
+        raise ConfigError(f"{', '.join(comparing)}: name a second set, what the images of {a} are compared with")
     with jax.default_matmul_precision("highest"):
-        if of_pairs:
-            one, other = open_images(a, data_range=data_range), open_images(b, data_range=data_range)
-            results |= _measure_pairs(one, other, of_pairs, quiet, failed)
+        if of_pairs and b is not None:
+            try:
+                one, other = open_images(a, data_range=data_range), open_images(b, data_range=data_range)
+                results |= _measure_pairs(one, other, of_pairs, quiet, failed)
+            except JgrError as error:
+                failed(error)
         for extractor in {metric.extractor: None for metric in of_sets.values()}:
             same = {n: metric for n, metric in of_sets.items() if metric.extractor == extractor}
             try:
                 results |= _measure_sets(a, b, extractor, same, data_range, batch_size, quiet, failed)
             except JgrError as error:
                 failed(error)
+            except FAILURES as error:
+                failed(MetricError(f"{', '.join(metric.name for metric in same.values())} of {a} and {b}: {error}"))
     return [results[n] for n in sorted(results)]
 
 
@@ -222,8 +230,8 @@ def _measure_pairs(
     measured = {}
     for n, stream in streams.items():
         metric, (value, std) = metrics[n], stream.value
-        values = dict(zip(keys, stream.values.tolist(), strict=True))
-        measured[n] = Measured(metric.name, metric.protocol(), value, std, len(keys), metric.better, values)
+        values = dict(zip(keys, stream.values.tolist(), strict=True)) if metric.has_values else None
+        measured[n] = Measured(metric.name, metric.protocol(""), value, std, len(keys), metric.better, values)
     return measured
 
 
@@ -233,7 +241,7 @@ def _as_float(image: Pixels) -> Any:
 
 def _measure_sets(
     a: str | Path,
-    b: str | Path,
+    b: str | Path | None,
     extractor: FeatureExtractor,
     metrics: Mapping[int, DistributionMetric],
     data_range: float | None,
@@ -241,25 +249,36 @@ def _measure_sets(
     quiet: bool,
     failed: Callable[[BaseException], None],
 ) -> dict[int, Measured]:
-    statistics = open_statistics(b, _identity(extractor))
+    statistics = None if b is None else open_statistics(b, identity(extractor))
     if statistics is not None and (lost := [m.name for m in metrics.values() if m.needs != frozenset({"moments"})]):
         raise DataError(f"{b}: holds statistics only, which {', '.join(lost)} cannot be computed from: give the images")
-    limits = [metric.limit for metric in metrics.values() if metric.limit is not None]
-    needs = frozenset().union(*(metric.needs for metric in metrics.values()))
-    collect = _Collector(extractor, needs, max(limits, default=None), data_range, batch_size, quiet)
-    made = collect(a)
-    real = FeatureSet.of_moments(statistics) if statistics is not None else collect(b)
+    collect = _Collector(extractor, data_range, batch_size, quiet)
+    needs = {limit: _needs(metrics.values(), limit) for limit in {metric.limit for metric in metrics.values()}}
+    made = collect(a, needs)
+    split = "" if b is None else Path(b).resolve().name.removesuffix(".npz")
+    if statistics is not None:
+        real = dict.fromkeys(needs, FeatureSet.of_moments(statistics.moments))
+        split += "" if statistics.named else "-unverified"
+    elif b is None or not any(metric.needs_reference for metric in metrics.values()):
+        real = dict.fromkeys(needs, FeatureSet())
+    else:
+        real = collect(b, needs)
     measured = {}
     for n, metric in metrics.items():
+        theirs, ours = real[metric.limit], made[metric.limit]
         try:
-            value = metric.compute(real, made)
-        except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            value = metric.compute(theirs, ours)
+        except FAILURES as error:
             failed(MetricError(f"{metric.name} of {a} and {b}: {error}"))
             continue
         number, std = value if isinstance(value, Value) else (value, None)
-        protocol = metric.protocol(made.n, Path(b).stem)
-        measured[n] = Measured(metric.name, protocol, float(number), std, metric.count(made.n), metric.better)
+        protocol, count = metric.protocol(ours.n, theirs.n, split), metric.count(ours.n, theirs.n)
+        measured[n] = Measured(metric.name, protocol, float(number), std, count, metric.better)
     return measured
+
+
+def _needs(metrics: Iterable[DistributionMetric], limit: int | None) -> frozenset[str]:
+    return frozenset[str]().union(*(metric.needs for metric in metrics if metric.limit == limit))
 
 
 @dataclasses.dataclass
@@ -267,8 +286,6 @@ class _Collector:
     """Gathers the features of the images at a path."""
 
     extractor: FeatureExtractor
-    needs: frozenset[str]
-    limit: int | None
     data_range: float | None
     batch_size: int
     quiet: bool
@@ -276,16 +293,18 @@ class _Collector:
     def __post_init__(self) -> None:
         self._weights, self._extract = jax.device_put(self.extractor.load()), jax.jit(self.extractor.__call__)
 
-    def __call__(self, path: str | Path) -> FeatureSet:
+    def __call__(self, path: str | Path, needs: Mapping[int | None, frozenset[str]]) -> dict[int | None, FeatureSet]:
+        """A set for each number of images that features are kept of."""
         images = open_images(path, "rgb" if self.extractor.is_inception else "file", self.data_range)
-        features = FeatureSet(self.needs, self.limit)
+        sets = {limit: FeatureSet(kinds, subset(len(images), limit)) for limit, kinds in needs.items()}
         with images_bar(str(path), len(images), "image", self.quiet) as bar:
             for batch in _batches(images, self.batch_size):
                 filled = np.concatenate([batch, np.repeat(batch[-1:], self.batch_size - len(batch), axis=0)])
                 outputs = jax.device_get(self._extract(self._weights, filled))
-                features.update(outputs, np.arange(self.batch_size) < len(batch))
+                for features in sets.values():
+                    features.update(outputs, np.arange(self.batch_size) < len(batch))
                 bar.update(len(batch))
-        return features
+        return sets
 
 
 def _batches(images: Images, size: int) -> Iterator[np.ndarray]:
@@ -322,15 +341,19 @@ def save_statistics(
     if out.suffix != ".npz":
         raise ConfigError(f"{out}: statistics are NumPy's; name the file {out.with_suffix('.npz').name}")
     with jax.default_matmul_precision("highest"):
-        features = _Collector(extractor, frozenset({"moments"}), None, data_range, batch_size, quiet)(images)
+        collect = _Collector(extractor, data_range, batch_size, quiet)
+        features = collect(images, {None: frozenset({"moments"})})[None]
+    if features.n < 2:
+        raise DataError(f"{images}: a covariance needs at least 2 images, not {features.n}")
     moments, content = features.moments, io.BytesIO()
-    np.savez(content, mu=moments.mean, sigma=moments.covariance, n=features.n, extractor=_identity(extractor))
+    np.savez(content, mu=moments.mean, sigma=moments.covariance, n=features.n, extractor=identity(extractor))
     with disk_errors(out.parent, "made"):
         out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, content.getvalue())
 
 
-def _identity(extractor: FeatureExtractor) -> str:
+def identity(extractor: FeatureExtractor) -> str:
+    """What a file of statistics says of the extractor."""
     return f"{extractor.tag} {extractor.protocol}".strip()
 
 

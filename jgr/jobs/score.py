@@ -54,6 +54,11 @@ class Scorer:
         """Images that the next `score` reads or draws."""
         return self._distributions.num_images + self._records.num_images
 
+    def measurements(self) -> set[tuple[str, str, int]]:
+        """Protocol, data set and number of images of every metric, whether it can be computed or not."""
+        metrics = self._scoring.evaluation.metrics.values()
+        return {(self._scoring.protocol(one), self._scoring.dataset, self._scoring.count(one)) for one in metrics}
+
     def record_names(self) -> list[str]:
         """What the records that were scored are called, such as their files."""
         source = self._scoring.data.source
@@ -68,8 +73,6 @@ class Scorer:
             weights: "ema" or "raw".
             advance: Called with the number of images done.
 
-        Raises:
-            ConfigError: The task generates images that are not in [0, 1].
         """
         state = averaged(state) if weights == "ema" else state
         with jax.default_matmul_precision("highest"):

@@ -2,20 +2,23 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
+import jgr
 from jgr.errors import ConfigError
 from jgr.images import to_uint8
 from jgr.jobs.reference import ReferenceCache
 from jgr.jobs.sampling import make_sample
 from jgr.jobs.scoring import FAILURES, Advance, Score, Scoring
 from jgr.metrics.extractor import FeatureExtractor
-from jgr.metrics.features import FeatureSet
+from jgr.metrics.features import FeatureSet, subset
 from jgr.metrics.metric import DistributionMetric
 from jgr.state import TrainState
 
@@ -66,8 +69,14 @@ class DistributionScores:
         if self._reference is None:
             self._reference = self._real(advance)
         reference = self._reference
-        labels = next((kept.labels for kept in reference.values()), None) if self._conditional else None
-        generated = self._gather(self._sampled(state, seed, labels, advance))
+        labels = self._labels(next((kept.labels for kept in reference.values()), None)) if self._conditional else None
+        num_samples = self._scoring.evaluation.num_samples
+        try:
+            generated = self._gather(self._sampled(state, seed, labels, advance), num_samples)
+        except FAILURES as error:  # the samples are no images
+            for name in self._scoring.of(DistributionMetric):
+                self._scoring.fail(name, error)
+            return {}
         scores = {}
         for number, group in enumerate(self._groups):
             if number not in reference or number not in generated:
@@ -76,8 +85,8 @@ class DistributionScores:
             for name, metric in group.metrics.items():
                 value = self._scoring.guarded(name, functools.partial(metric.compute, reference[number], made))
                 if value is not None:
-                    protocol = metric.protocol(made.n, self._scoring.split)
-                    scores[name] = self._scoring.score(metric, protocol, value, metric.count(made.n))
+                    protocol, count = self._scoring.protocol(metric), self._scoring.count(metric)
+                    scores[name] = self._scoring.score(metric, protocol, value, count)
         return scores
 
     @functools.cached_property
@@ -115,8 +124,12 @@ class DistributionScores:
         """Whether samples are of the labels of the real images."""
         return self._scoring.task.num_classes is not None and "label" in self._scoring.first_record
 
-    def _empty(self, group: _Group) -> FeatureSet:
-        return FeatureSet(group.needs | ({"labels"} if self._conditional else set()), group.limit)
+    def _needs(self, group: _Group) -> frozenset[str]:
+        return group.needs | ({"labels"} if self._conditional else set())
+
+    def _labels(self, labels: np.ndarray | None) -> np.ndarray | None:
+        """Labels of real images in an order that is always the same, and does not come by class."""
+        return None if labels is None else labels[np.random.default_rng(0).permutation(len(labels))]
 
     def _real(self, advance: Advance) -> dict[int, FeatureSet]:
         """Features of the real images by group: kept ones where there are, and the others computed."""
@@ -125,13 +138,13 @@ class DistributionScores:
         if len(found) == len(keys):
             advance(len(self._scoring.data.source))
             return found
-        made = self._gather(self._read(advance), leave_out=frozenset(found))
+        made = self._gather(self._read(advance), len(self._scoring.data.source), leave_out=frozenset(found))
         for n, features in made.items():
             self._cache.save(keys[n], features)
         return found | made
 
     def _read(self, advance: Advance) -> _Batches:
-        labelled = any(self._empty(group).needs & {"labels", "class_moments"} for group in self._groups)
+        labelled = any(self._needs(group) & {"labels", "class_moments"} for group in self._groups)
         everywhere = jax.jit(lambda labels: labels, out_shardings=self._scoring.mesh.replicated)
         for batch, mask in self._scoring.batches(advance):
             yield batch["image"], np.asarray(everywhere(batch["label"])) if labelled else None, mask
@@ -145,15 +158,20 @@ class DistributionScores:
             "settings": repr(group.extractor),
             "tag": group.extractor.tag,
             "protocol": group.extractor.protocol,
-            "needs": sorted(self._empty(group).needs),
+            "needs": sorted(self._needs(group)),
             "limit": group.limit,
+            "code": _code_digest(),
             "jax": jax.__version__,
             "device": jax.devices()[0].device_kind,
         }
 
-    def _gather(self, batches: _Batches, leave_out: frozenset[int] = frozenset()) -> dict[int, FeatureSet]:
+    def _gather(self, batches: _Batches, total: int, leave_out: frozenset[int] = frozenset()) -> dict[int, FeatureSet]:
         """Feature sets by group. Groups whose features are not finite have failed, and are left out."""
-        sets = {n: self._empty(group) for n, group in enumerate(self._groups) if n not in leave_out}
+        sets = {
+            n: FeatureSet(self._needs(group), subset(total, group.limit))
+            for n, group in enumerate(self._groups)
+            if n not in leave_out
+        }
         for images, labels, mask in batches:
             used = {self._groups[n].extractor: None for n in sets}
             outputs = {extractor: self._extract[extractor](self._weights[extractor], images) for extractor in used}
@@ -192,6 +210,16 @@ class DistributionScores:
         mesh = self._scoring.mesh
         places = (mesh.batch(), mesh.replicated, mesh.replicated)
         return make_sample(self._scoring.task, mesh, "evaluation", judged, places)
+
+
+@functools.cache
+def _code_digest() -> str:
+    """Hash of the code that reads images and makes features of them."""
+    root, content = Path(jgr.__file__).parent, hashlib.sha256()
+    for package in ("data", "layers", "metrics", "models"):
+        for file in sorted((root / package).rglob("*.py")):
+            content.update(file.read_bytes())
+    return content.hexdigest()[:16]
 
 
 def _require_unit_range(lowest: Float[np.ndarray, "n"], highest: Float[np.ndarray, "n"], start: int) -> None:

@@ -56,8 +56,9 @@ class RecordScores:
             metric, values = self._metrics[name], np.concatenate(parts)
             value = self._scoring.guarded(name, functools.partial(self._summary, metric, values))
             if value is not None:
-                each = values if values.ndim == 1 else None
-                scores[name] = self._scoring.score(metric, metric.protocol(), value, len(values), each)
+                each = values if values.ndim == 1 and getattr(metric, "has_values", True) else None
+                protocol = self._scoring.protocol(metric)
+                scores[name] = self._scoring.score(metric, protocol, value, len(values), each)
         return scores
 
     @functools.cached_property

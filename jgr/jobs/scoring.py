@@ -14,7 +14,7 @@ from jgr.data.source import fingerprint
 from jgr.errors import JgrError
 from jgr.jobs.experiment import Evaluation
 from jgr.mesh import Mesh
-from jgr.metrics.metric import Better, Metric, Value
+from jgr.metrics.metric import Better, DistributionMetric, Metric, PairMetric, RecordMetric, Value
 from jgr.tasks.task import Task
 
 Advance = Callable[[int], Any]
@@ -95,6 +95,20 @@ class Scoring:
     def of(self, kind: type) -> dict[str, Any]:
         """The metrics of a kind, by name."""
         return {name: metric for name, metric in self.evaluation.metrics.items() if isinstance(metric, kind)}
+
+    def count(self, metric: Metric) -> int:
+        """Images that a metric's value is of."""
+        if isinstance(metric, DistributionMetric):
+            return metric.count(self.evaluation.num_samples, len(self.data.source))
+        return len(self.data.source)
+
+    def protocol(self, metric: Metric) -> str:
+        """How a metric is measured; known before it is."""
+        if isinstance(metric, DistributionMetric):
+            return metric.protocol(self.evaluation.num_samples, len(self.data.source), self.split)
+        if isinstance(metric, PairMetric):
+            return metric.protocol(getattr(self.task, "degradation", ""))
+        return metric.protocol() if isinstance(metric, RecordMetric) else metric.name
 
     def batches(self, advance: Advance) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
         """Batches of the data on the devices, each with the mask of its records that are no filling."""

@@ -17,9 +17,10 @@ Say = Callable[[str], object]
 
 # What may differ when a run goes on: how long it is, how often it says and keeps something, and where it runs.
 _CADENCES = ("log_every", "checkpoint_every", "sample_every", "num_samples", "keep_checkpoints", "keep_every")
-_RESUMABLE = {f"train.{name}" for name in ("num_steps", *_CADENCES)} | {
+RESUMABLE = {f"train.{name}" for name in ("num_steps", *_CADENCES)} | {
     f"mesh.{name}" for name in ("data", "fsdp", "fsdp_min_size")
 }
+"""Keys of a config that may differ when a run goes on."""
 _CONSEQUENCES = {"train.num_steps": "; schedules given as a share of the training change with it"}
 
 
@@ -36,7 +37,7 @@ def prepare_folder(path: Path, config: ConfigDict, config_path: str, command: Se
         RunFolder.create(path, to_plain(config), manifest)
         return
     folder = RunFolder.open(path)
-    fixed = {key: pair for key, pair in differences(folder.config(), config).items() if key not in _RESUMABLE}
+    fixed = {key: pair for key, pair in differences(folder.config(), config).items() if key not in RESUMABLE}
     if fixed:
         shown = "; ".join(
             f"config.{key} is {old!r} there and {new!r} here" for key, (old, new) in list(fixed.items())[:3]

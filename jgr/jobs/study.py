@@ -6,16 +6,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jgr.config import call_file, config_hash, flatten, load_config_file, resolve, to_plain
+from ml_collections import ConfigDict
+
+from jgr.config import call_file, config_hash, differences, flatten, load_config_file, resolve
 from jgr.errors import ConfigError, JgrError, RunError
 from jgr.files import disk_errors, read_json, write_json, write_text
 from jgr.jobs.compare import ComparedRun, compared, scored
+from jgr.jobs.evaluate import EvaluationJob, by_step, evaluate
 from jgr.jobs.experiment import Experiment
+from jgr.jobs.load import Run
+from jgr.jobs.session import RESUMABLE
 from jgr.jobs.table import Comparison, format_value
 from jgr.run import jsonl
 from jgr.run.folder import RunFolder
 from jgr.run.lock import is_alive
-from jgr.run.rows import newest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,13 +101,19 @@ class Planned:
         seed: Of its training.
         path: Its folder.
         state: "missing", "interrupted" (its training is not at its end), "running" (by another process), "trained"
-            (it has no result yet) or "done".
+            (it lacks results), "done", "refused" (the config cannot work) or "of another config".
+        problem: What is wrong in the last two states.
+        config_hash: Of its config.
+        rows: Its results, of what the study asks for.
     """
 
     arm: Arm
     seed: int
     path: Path
     state: str
+    problem: str = ""
+    config_hash: str = ""
+    rows: tuple[dict[str, Any], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,8 +162,7 @@ def plan(study: Study, runs: str | Path, only: Iterable[str] = ()) -> list[Plann
     planned = []
     for arm in study.arms:
         for seed in arm.seeds if not wanted or arm.name in wanted else ():
-            path = Path(runs) / f"{arm.name}-s{seed}"
-            planned.append(Planned(arm, seed, path, _state(path, study)))
+            planned.append(_planned(study, arm, seed, Path(runs) / f"{arm.name}-s{seed}"))
     return planned
 
 
@@ -188,54 +197,62 @@ def run_study(
     """
     planned = plan(study, runs, only)
     failures: dict[str, str] = {}
-    for number, one in enumerate(planned, start=1):
-        say(f"[{number}/{len(planned)}] {one.path}: {one.state}")
-        if one.state == "done" and not evaluate_again:
-            continue
-        try:
-            if not _make(study, one, command, quiet):
-                say(f"{one.path} was stopped: the same command goes on")
-                break
-        except JgrError as error:
-            failures[str(one.path)] = str(error)
-            say(f"{one.path} failed: {error}")
-    gather(study, plan(study, runs), out)
-    return Outcome(rebuild(study, out), failures, Path(out))
+    try:
+        for number, one in enumerate(planned, start=1):
+            say(f"[{number}/{len(planned)}] {one.path}: {one.state}")
+            if one.state == "done" and not evaluate_again:
+                continue
+            try:
+                if not _make(study, one, command, quiet):
+                    say(f"{one.path} was stopped: the same command goes on")
+                    break
+            except JgrError as error:
+                failures[str(one.path)] = str(error)
+                say(f"{one.path} failed: {error}")
+    finally:
+        gather(plan(study, runs), out)
+    return Outcome(rebuild(study, out) if has_rows(out) else "", failures, Path(out))
 
 
-def gather(study: Study, planned: Iterable[Planned], out: str | Path) -> None:
+def gather(planned: Sequence[Planned], out: str | Path) -> None:
     """Copies rows and manifests of the runs that have results to a study's folder.
 
-    Rows that are there of runs that are gone from this machine stay.
+    What is there of runs that are gone from this machine stays, as long as their configs are those of today.
+
+    Args:
+        planned: All runs of the study.
+        out: The folder.
     """
     out = Path(out)
     rows, manifest = _kept(out)
-    arms = {arm.name for arm in study.arms}
-    rows = [row for row in rows if manifest["runs"].get(row["run"], {}).get("arm") in arms]
+    today = {(one.arm.name, one.seed): one for one in planned}
+    runs = {}
+    for run, known in manifest["runs"].items():
+        one = today.get((known["arm"], known["seed"]))
+        if one is not None and one.state == "missing" and one.config_hash == known["config_hash"]:
+            runs[run] = (known, [row for row in rows if row["run"] == run])
     for one in planned:
-        if one.state != "done":
-            continue
-        folder = RunFolder.open(one.path)
-        made = folder.manifest()
-        replaced = {
-            run for run, known in manifest["runs"].items() if (known["arm"], known["seed"]) == (one.arm.name, one.seed)
-        }
-        rows = [row for row in rows if row["run"] not in replaced] + folder.results()
-        manifest["runs"] = {run: known for run, known in manifest["runs"].items() if run not in replaced}
-        manifest["runs"][made["run"]] = _summary(one, folder, made)
-    runs = {run: known for run, known in manifest["runs"].items() if known["arm"] in arms}
-    order = {arm.name: place for place, arm in enumerate(study.arms)}
-    ranked = dict(sorted(runs.items(), key=lambda item: (order[item[1]["arm"]], item[1]["seed"])))
-    place = {run: number for number, run in enumerate(ranked)}
-    rows = sorted(newest(rows), key=lambda row: place[row["run"]])
+        if one.rows:
+            folder = RunFolder.open(one.path)
+            runs[folder.manifest()["run"]] = (_summary(one, folder), list(one.rows))
+    if not runs and not rows:
+        return
+    place = {(one.arm.name, one.seed): number for number, one in enumerate(planned)}
+    ranked = dict(sorted(runs.items(), key=lambda item: place[item[1][0]["arm"], item[1][0]["seed"]]))
     with disk_errors(out, "made"):
         out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "rows.jsonl", "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
-    write_json(out / "manifest.json", {"runs": ranked})
+    lines = [json.dumps(row, sort_keys=True) + "\n" for _, of_run in ranked.values() for row in of_run]
+    write_text(out / "rows.jsonl", "".join(lines))
+    write_json(out / "manifest.json", {"runs": {run: known for run, (known, _) in ranked.items()}})
+
+
+def has_rows(out: str | Path) -> bool:
+    """Whether a study's folder has any result."""
+    return bool(_kept(Path(out))[0])
 
 
 def rebuild(study: Study, out: str | Path) -> str:
-    """Writes a study's tables from its rows alone; returns the Markdown.
+    """Writes a study's tables from its rows, and the manifest that says whose they are; returns the Markdown.
 
     Raises:
         RunError: There are no rows.
@@ -244,6 +261,8 @@ def rebuild(study: Study, out: str | Path) -> str:
     rows, manifest = _kept(out)
     if not rows:
         raise RunError(f"{out}: no run of the study has results yet")
+    arms = {arm.name for arm in study.arms}
+    manifest = {"runs": {run: known for run, known in manifest["runs"].items() if known["arm"] in arms}}
     comparison = tabulated(study, rows, manifest)
     table = _markdown(study, comparison)
     write_text(out / "table.md", table)
@@ -281,45 +300,75 @@ def tabulated(study: Study, rows: Sequence[dict[str, Any]], manifest: Mapping[st
 
 def _make(study: Study, one: Planned, command: Sequence[str], quiet: bool) -> bool:
     """Trains and evaluates one run; False if its training was told to stop."""
-    from jgr.jobs.evaluate import evaluate
     from jgr.jobs.train import train
 
-    overrides = [*((key, _text(value)) for key, value in one.arm.overrides.items()), ("seed", str(one.seed))]
-    config = resolve(load_config_file(one.arm.config), Experiment, overrides)
-    if one.state != "trained" and one.state != "done":
+    if one.problem:
+        raise RunError(one.problem)
+    if one.state in ("missing", "interrupted", "running"):
+        config = _config(one.arm, one.seed)
         folder = train(config, one.path, config_path=one.arm.config, command=command, quiet=quiet)
         if folder.manifest()["status"] != "completed":
             return False
-    wanted = [(key, _text(value)) for key, value in study.evaluation.items()]
-    evaluate(one.path, step=study.step, overrides=wanted, trust=True, quiet=quiet)
+    evaluate(one.path, step=study.step, overrides=_texts(study.evaluation), trust=True, quiet=quiet)
     return True
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else repr(value)
-
-
-def _state(path: Path, study: Study) -> str:
+def _planned(study: Study, arm: Arm, seed: int, path: Path) -> Planned:
+    """A run, and how far it is."""
+    try:
+        config = _config(arm, seed)
+        resolve(config, Experiment, [(f"evaluation.{key}", text) for key, text in _texts(study.evaluation)])
+    except JgrError as error:
+        return Planned(arm, seed, path, "refused", str(error))
+    found = Planned(arm, seed, path, "missing", config_hash=config_hash(config))
     if not RunFolder.exists(path):
-        return "missing"
+        return found
     folder = RunFolder.open(path)
+    changed = differences(folder.config(), config)
+    if fixed := {key: pair for key, pair in changed.items() if key not in RESUMABLE}:
+        key, (there, here) = next(iter(fixed.items()))
+        problem = f"config.{key} is {there!r} there and {here!r} in the study: move the folder away, or bring it back"
+        return dataclasses.replace(found, state="of another config", problem=f"{path}: {problem}")
     if is_alive(path):
-        return "running"
-    if folder.manifest()["status"] != "completed":
-        return "interrupted"
-    select = "best" if study.step == "best" else "last"
-    return "done" if any(row["select"] == select for row in folder.results()) else "trained"
+        return dataclasses.replace(found, state="running")
+    if folder.manifest()["status"] != "completed" or "train.num_steps" in changed:
+        return dataclasses.replace(found, state="interrupted")
+    rows, whole = _results(study, path)
+    return dataclasses.replace(found, state="done" if whole else "trained", rows=tuple(rows))
 
 
-def _summary(one: Planned, folder: RunFolder, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _results(study: Study, path: Path) -> tuple[list[dict[str, Any]], bool]:
+    """The rows of a run that a study asks for, and whether they are all."""
+    run = Run(path, trust=True)
+    job = EvaluationJob(run, run.evaluation(_texts(study.evaluation)), quiet=True)
+    steps = run.steps() if study.step == "all" else [run.find_step(study.step)]
+    found = by_step(job.wanted_rows("best" if study.step == "best" else "last"))
+    rows = [row for step in steps for row in found.get(step, [])]
+    return rows, all(job.is_whole(found.get(step, [])) for step in steps)
+
+
+def _config(arm: Arm, seed: int) -> ConfigDict:
+    return resolve(load_config_file(arm.config), Experiment, [*_texts(arm.overrides), ("seed", str(seed))])
+
+
+def _texts(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Overrides as a command line has them, groups by their single keys."""
+    texts = []
+    for key, value in values.items():
+        single = flatten(value, f"{key}.") if isinstance(value, Mapping) else {key: value}
+        texts += [(name, item if isinstance(item, str) else repr(item)) for name, item in single.items()]
+    return texts
+
+
+def _summary(one: Planned, folder: RunFolder) -> dict[str, Any]:
     """What a study keeps of the manifest of a run: what it takes to make its row again."""
-    logged = folder.metrics()
+    logged, manifest = folder.metrics(), folder.manifest()
     return {
         "arm": one.arm.name,
         "seed": one.seed,
         "config": one.arm.config,
-        "overrides": flatten(to_plain(one.arm.overrides)),
-        "config_hash": config_hash(folder.config()),
+        "overrides": dict(_texts(one.arm.overrides)),
+        "config_hash": one.config_hash,
         "command": manifest["command"],
         "git": [{key: state[key] for key in ("commit", "dirty") if key in state} for state in manifest["git"][:1]],
         "data": manifest.get("data"),

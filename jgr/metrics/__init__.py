@@ -11,7 +11,9 @@ Pure functions, of images in [0, 1] as [batch, height, width, channels], or of f
 
 Streams, whose result does not depend on the batches:
 
-    stream = jgr.metrics.PairStream(jgr.metrics.pairs.PSNR(color="y", crop=4))
+    from jgr.metrics.pairs import PSNR
+
+    stream = jgr.metrics.PairStream(PSNR(color="y", crop=4))
     stream.update(restored, targets)                       # batch by batch; `merge` joins two
     stream.value, stream.values
 

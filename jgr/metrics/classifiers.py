@@ -47,7 +47,7 @@ class TrainedClassifier(FeatureExtractor):
         return Path(self.weights).stem if self.weights not in SHIPPED else self.weights
 
     @property
-    def digest(self) -> str:
+    def weights_digest(self) -> str:
         """The start of the SHA-256 of the weights' file."""
         return hashlib.sha256(_read(self._file)).hexdigest()[:6]
 
@@ -63,7 +63,7 @@ class TrainedClassifier(FeatureExtractor):
         try:
             features = network.apply(weights, to_float(images), train=False, method="embed")
         except ConfigError as error:
-            raise ConfigError(f"{self.name}: {error}; set data.resize so that they agree") from error
+            raise ConfigError(f"{self.name}: {error}; resize the images (in a config: data.resize)") from error
         return {"features": features, "logits": network.apply(weights, features, method="classify")}
 
     @functools.cached_property

@@ -116,6 +116,7 @@ class InceptionScore(DistributionMetric):
 
     higher_is_better: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
+    needs_reference: ClassVar[bool] = False
     inception_name: ClassVar[str] = "inception_score"
     short_name: ClassVar[str] = "classifier_score"
 
@@ -162,7 +163,7 @@ class _Neighbourhood(DistributionMetric):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Precision(_Neighbourhood):
-    """Share of the generated images within a ball of the real ones (Kynkäänniemi et al. 2019, equation 2; k = 3)."""
+    """Share of the generated images within a ball of the real ones (Kynkäänniemi et al. 2019, section 2; k = 3)."""
 
     inception_name: ClassVar[str] = "precision"
     short_name: ClassVar[str] = "precision"
@@ -174,7 +175,7 @@ class Precision(_Neighbourhood):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recall(_Neighbourhood):
-    """Share of the real images within a ball of the generated ones (Kynkäänniemi et al. 2019, equation 2; k = 3)."""
+    """Share of the real images within a ball of the generated ones (Kynkäänniemi et al. 2019, section 2; k = 3)."""
 
     inception_name: ClassVar[str] = "recall"
     short_name: ClassVar[str] = "recall"
@@ -186,7 +187,7 @@ class Recall(_Neighbourhood):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Density(_Neighbourhood):
-    """Balls of real images that a generated one is in, over k, on average (Naeem et al. 2020, equation 4; k = 5)."""
+    """Balls of real images that a generated one is in, over k, on average (Naeem et al. 2020, section 3; k = 5)."""
 
     k: int = 5
     inception_name: ClassVar[str] = "density"
@@ -199,7 +200,7 @@ class Density(_Neighbourhood):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Coverage(_Neighbourhood):
-    """Share of the real images with a generated one in their ball (Naeem et al. 2020, equation 5; k = 5)."""
+    """Share of the real images with a generated one in their ball (Naeem et al. 2020, section 3; k = 5)."""
 
     k: int = 5
     inception_name: ClassVar[str] = "coverage"
@@ -230,6 +231,10 @@ class ClassifierAgreement(DistributionMetric):
     def variant(self) -> str:
         """Which images are judged."""
         return "real" if self.real else ""
+
+    def count(self, num_generated: int, num_real: int) -> int:
+        """The images that are judged."""
+        return num_real if self.real else num_generated
 
     def compute(self, reference: FeatureSet, generated: FeatureSet) -> float:
         """The share."""

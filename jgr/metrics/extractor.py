@@ -3,14 +3,15 @@
 import abc
 import dataclasses
 import hashlib
-import inspect
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
+
+_KNOWN = ("jgr", "abc", "builtins")  # packages whose classes change with jgr's version and Python's only
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,27 +23,36 @@ class FeatureExtractor(abc.ABC):
     extractor=dict(cls="my_parts.MyFeatures"))`. It gives `name` and `__call__`, and `load` where it has weights.
     """
 
-    is_inception: ClassVar[bool] = False
-    """Whether it is the network that FID, KID and IS are defined on; no other may use those names."""
-
     @property
     @abc.abstractmethod
     def name(self) -> str:
         """What it is called in result tables."""
 
     @property
-    def digest(self) -> str:
-        """Hexadecimal digits that change whenever the features do.
+    def is_inception(self) -> bool:
+        """Whether it is the network that FID, KID and IS are defined on; no other may use those names."""
+        return False
 
-        By default nothing for jgr's own, and for one of yours a hash of the file it is in and of its settings. Where
-        weights come from elsewhere, hash them, too.
+    @property
+    def weights_digest(self) -> str:
+        """Hexadecimal digits that change whenever its weights do; nothing by default."""
+        return ""
+
+    @property
+    def digest(self) -> str:
+        """Hexadecimal digits that change whenever its features do.
+
+        Those of its weights; where a class outside jgr has a part in it, a hash of its settings and of that class's
+        file as well.
         """
-        home = type(self)
-        if home.__module__.startswith("jgr."):
-            return ""
-        file = inspect.getsourcefile(home) or getattr(sys.modules[home.__module__], "__file__", None)
-        code = Path(file).read_bytes() if file and Path(file).is_file() else b""
-        return hashlib.sha256(f"{home.__module__}.{self!r}".encode() + code).hexdigest()[:6]
+        outside = [kind for kind in type(self).__mro__ if kind.__module__.split(".")[0] not in _KNOWN]
+        if not outside:
+            return self.weights_digest
+        content = f"{type(self).__module__}.{self!r} {self.weights_digest}".encode()
+        for kind in outside:
+            file = Path(getattr(sys.modules[kind.__module__], "__file__", None) or "")
+            content += file.read_bytes() if file.is_file() else b""
+        return hashlib.sha256(content).hexdigest()[:6]
 
     @property
     def tag(self) -> str:

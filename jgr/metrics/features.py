@@ -21,15 +21,17 @@ class FeatureSet:
 
     Args:
         needs: Which of `KINDS` are kept.
-        max_images: Features and logits are kept of so many images, from the first; of all when None.
+        chosen: For each image that will come, whether its features and logits are kept; all are when None.
     """
 
-    def __init__(self, needs: frozenset[str] = frozenset({"moments"}), max_images: int | None = None) -> None:
+    def __init__(
+        self, needs: frozenset[str] = frozenset({"moments"}), chosen: Bool[np.ndarray, "n"] | None = None
+    ) -> None:
         if unknown := needs - KINDS:
             raise ValueError(f"needs {sorted(unknown)} are unknown: there are {', '.join(sorted(KINDS))}")
         self.n = 0
         self._width: int | None = None
-        self.needs, self._max_images = needs, max_images
+        self.needs, self._chosen = needs, chosen
         self._moments = Moments()
         self._class_moments: dict[int, Moments] = {}
         self._rows: dict[str, list[Num[np.ndarray, "batch ..."]]] = {"features": [], "logits": [], "labels": []}
@@ -87,10 +89,10 @@ class FeatureSet:
             for label in np.unique(rows["labels"]):
                 moments = self._class_moments.setdefault(int(label), Moments())
                 moments.update(rows["features"], rows["labels"] == label)
-        room = count if self._max_images is None else max(0, min(count, self._max_images - self.n))
+        taken = slice(None) if self._chosen is None else self._chosen[self.n : self.n + count]
         for kind, kept in self._rows.items():
             if kind in rows and kind in self.needs:
-                kept.append(np.array(rows[kind][: count if kind == "labels" else room]))
+                kept.append(np.array(rows[kind] if kind == "labels" else rows[kind][taken]))
         self.n += count
         self._neighbours = None
 
@@ -99,11 +101,8 @@ class FeatureSet:
         self._moments.merge(other._moments)
         for label, moments in other._class_moments.items():
             self._class_moments.setdefault(label, Moments()).merge(moments)
-        room = None if self._max_images is None else max(0, self._max_images - self.n)
         for kind, kept in self._rows.items():
-            if other._rows[kind]:
-                rows = np.concatenate(other._rows[kind])
-                kept.append(rows if kind == "labels" else rows[:room])
+            kept += other._rows[kind]
         self.n += other.n
         self._neighbours = None
 
@@ -154,7 +153,6 @@ class FeatureSet:
     def to_arrays(self) -> dict[str, np.ndarray]:
         """All of it as arrays by name, from which `from_arrays` makes it again, bit for bit."""
         arrays: dict[str, np.ndarray] = {"n": np.array(self.n), "needs": np.array(sorted(self.needs))}
-        arrays["max_images"] = np.array(-1 if self._max_images is None else self._max_images)
         arrays |= {f"moments/{name}": array for name, array in self._moments.to_arrays().items()}
         for label, moments in self._class_moments.items():
             arrays |= {f"class_moments/{label}/{name}": array for name, array in moments.to_arrays().items()}
@@ -163,8 +161,7 @@ class FeatureSet:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "FeatureSet":
         """The set that `to_arrays` was made of."""
-        max_images = int(arrays["max_images"])
-        kept = cls(frozenset(map(str, arrays["needs"])), None if max_images < 0 else max_images)
+        kept = cls(frozenset(map(str, arrays["needs"])))
         kept.n = int(arrays["n"])
         kept._moments = Moments.from_arrays(_below("moments", arrays))
         labels = {name.split("/")[1] for name in arrays if name.startswith("class_moments/")}
@@ -183,6 +180,15 @@ class FeatureSet:
         if len(kept) > 1:
             self._rows[kind] = kept = [np.concatenate(kept)]
         return kept[0]
+
+
+def subset(total: int, limit: int | None) -> Bool[np.ndarray, "n"] | None:
+    """Which of so many images are taken where only so many may be: always the same ones, at random; None for all."""
+    if limit is None or total <= limit:
+        return None
+    chosen = np.zeros(total, bool)
+    chosen[np.random.default_rng(0).permutation(total)[:limit]] = True
+    return chosen
 
 
 def _below(prefix: str, arrays: Mapping[str, Any]) -> dict[str, Any]:

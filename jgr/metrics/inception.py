@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from jaxtyping import Array, Float, UInt8
 
@@ -24,7 +24,10 @@ class Inception(FeatureExtractor):
 
     resize: Literal["tf1_bilinear", "legacy_pytorch", "clean"] = "tf1_bilinear"
 
-    is_inception: ClassVar[bool] = True
+    @property
+    def is_inception(self) -> bool:
+        """True, but for classes derived from it."""
+        return type(self) is Inception
 
     @property
     def name(self) -> str:

@@ -57,7 +57,10 @@ def kernel_distance_subsets(
         raise ValueError(f"there must be subsets, of at least 2 images: not {num_subsets} of {subset_size}")
     x, y = _pair(x, y)
     if min(len(x), len(y)) < subset_size:
-        raise ValueError(f"subsets of {subset_size} need as many images of each; there are {len(x)} and {len(y)}")
+        raise ValueError(
+            f"subsets of {subset_size} need as many images of each; there are {len(x)} and {len(y)}: take "
+            "num_subsets=0 (kid_full, kd_full), which is of all images at once"
+        )
     rng = np.random.RandomState(seed)
     values = [
         _unbiased(

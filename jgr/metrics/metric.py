@@ -82,6 +82,8 @@ class DistributionMetric(Metric):
 
     needs: ClassVar[frozenset[str]] = frozenset({"moments"})
     """What of the features it needs: "moments", "features", "logits", "labels", "class_moments"."""
+    needs_reference: ClassVar[bool] = True
+    """Whether the real images play a part."""
     inception_name: ClassVar[str]
     """Its name with the Inception network that FID is defined on."""
     short_name: ClassVar[str]
@@ -102,22 +104,24 @@ class DistributionMetric(Metric):
 
     @property
     def limit(self) -> int | None:
-        """How many images of either kind it takes, from the first; all when None."""
+        """How many images of either kind it takes at most; all when None."""
         return None
 
-    def count(self, num_images: int) -> int:
-        """How many of so many images it takes."""
-        return num_images if self.limit is None else min(num_images, self.limit)
+    def count(self, num_generated: int, num_real: int) -> int:
+        """How many images its value is of: by default the generated ones that it takes."""
+        return num_generated if self.limit is None else min(num_generated, self.limit)
 
-    def protocol(self, num_images: int, split: str) -> str:
+    def protocol(self, num_generated: int, num_real: int, split: str) -> str:
         """Protocol id: two values compare only if theirs are equal.
 
         Args:
-            num_images: Generated images.
-            split: Split of the real images.
+            num_generated: Generated images.
+            num_real: Real images, of which the id speaks only where not all are taken.
+            split: Their split.
         """
-        count = f"n{self.count(num_images)}"
-        return self._of_protocol(self.name, self.extractor.protocol, "u8", self.variant, count, split)
+        count = f"n{self.count(num_generated, num_real)}"
+        real = f"ref{self.limit}" if self.limit is not None and self.limit < num_real else ""
+        return self._of_protocol(self.name, self.extractor.protocol, "u8", self.variant, count, real, split)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,6 +139,9 @@ class PairMetric(Metric):
     color: Literal["rgb", "y", "gray"] = "rgb"
     crop: int = 0
     rounding: bool = True
+
+    has_values: ClassVar[bool] = True
+    """Whether the value of a single pair is worth telling."""
 
     def __post_init__(self) -> None:
         if self.crop < 0:
@@ -166,7 +173,7 @@ class PairMetric(Metric):
         """The value of all images from those of each: their mean, with their standard deviation (ddof 0)."""
         return _mean(values)
 
-    def protocol(self, degradation: str = "") -> str:
+    def protocol(self, degradation: str) -> str:
         """Protocol id, such as "psnr_y_crop4_u8/bicubic-x4".
 
         Args:
@@ -183,12 +190,13 @@ class PairMetric(Metric):
                 f"{self.name} with color = {self.color!r} needs images of 3 channels, not {channels}"
                 + ("; set color='gray'" if channels == 1 else "")
             )
-        if min(images.shape[1:3]) <= 2 * self.crop:
-            raise ConfigError(f"crop = {self.crop} leaves nothing of images of {images.shape[1]}x{images.shape[2]}")
         images = quantised(images) if self.rounding else images
         if self.color != "rgb" and channels == 3:
             images = luma(images) if self.color == "y" else gray(images)
-        return crop_border(images, self.crop)
+        try:
+            return crop_border(images, self.crop)
+        except ValueError as error:
+            raise ConfigError(f"crop = {self.crop}: {error}") from error
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,7 @@ def precision(
     fake: Num[np.ndarray, "m _"],
     strict: bool = False,
 ) -> float:
-    """The share of generated features in some real one's neighbourhood (Kynkäänniemi et al. 2019, equation 2)."""
+    """The share of generated features in some real one's neighbourhood (Kynkäänniemi et al. 2019, section 2)."""
     return float((_counts(real, real_radii, fake, strict)[0] > 0).mean())
 
 
@@ -77,7 +77,7 @@ def recall(
     fake_radii: Float[np.ndarray, "m"],
     strict: bool = False,
 ) -> float:
-    """The share of real features in some generated one's neighbourhood (Kynkäänniemi et al. 2019, equation 3)."""
+    """The share of real features in some generated one's neighbourhood (Kynkäänniemi et al. 2019, section 2)."""
     return precision(fake, fake_radii, real, strict)
 
 
@@ -88,7 +88,7 @@ def density(
     k: int,
     strict: bool = False,
 ) -> float:
-    """In how many real neighbourhoods a generated feature lies, over k (Naeem et al. 2020, equation 6); may exceed 1.
+    """In how many real neighbourhoods a generated feature lies, over k (Naeem et al. 2020, section 3); may exceed 1.
 
     Args:
         real: Features of real images.
@@ -106,7 +106,7 @@ def coverage(
     fake: Num[np.ndarray, "m _"],
     strict: bool = False,
 ) -> float:
-    """The share of real features with a generated one in their neighbourhood (Naeem et al. 2020, equation 7)."""
+    """The share of real features with a generated one in their neighbourhood (Naeem et al. 2020, section 3)."""
     return float(_counts(real, real_radii, fake, strict)[1].mean())
 
 

@@ -37,10 +37,11 @@ class PSNR(PairMetric):
 class PooledPSNR(PairMetric):
     """Peak signal-to-noise ratio in dB of the squared error averaged over all images, each weighing the same.
 
-    Below `PSNR` wherever images differ, by 0.5 dB on some sets. Of each image the squared error is kept.
+    Below `PSNR` wherever images differ, by 0.5 dB on some sets.
     """
 
     higher_is_better: ClassVar[bool] = True
+    has_values: ClassVar[bool] = False  # of an image it is the squared error
 
     @property
     def name(self) -> str:

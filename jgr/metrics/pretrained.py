@@ -70,7 +70,7 @@ PUBLISHED: dict[str, Published] = {
     "inception": Published(
         url="https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
         convert=_inception,
-        needed_for="fid, kid, inception_score",
+        needed_for="fid and every other metric with the extractor Inception",
     ),
     "lpips_alex": Published(
         url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", convert=_trunk("alex"), needed_for="lpips"
@@ -179,10 +179,16 @@ def _read(name: str, only_source: bool = False) -> tuple[str, dict[str, np.ndarr
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             names = [] if only_source else [entry for entry in arrays.files if entry != _SOURCE]
-            return str(arrays[_SOURCE]), {entry: arrays[entry] for entry in names}
+            source, found = str(arrays[_SOURCE]), {entry: arrays[entry] for entry in names}
     # What NumPy raises for a file that is cut, changed, or no archive.
     except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged ({error}); make it again with `jgr weights {name}`") from error
+    if not source.startswith(published.sha256):
+        raise DataError(
+            f"{path} was converted from a file of SHA-256 {source[:8]}…, not from {published.file}; make it again with "
+            f"`jgr weights {name}`"
+        )
+    return source, found
 
 
 def _convert(published: Published, source: Path, sha256: str, target: Path) -> None:

@@ -64,7 +64,7 @@ def result_row(
         better: Which values are better.
         commit: Commit of the code; None outside a repository.
         device: Kind of the device.
-        time_s: Seconds the measurement took.
+        time_s: Seconds it took to score all metrics of this seed.
 
     Raises:
         ValueError: `weights`, `select` or `better` is none of its values.

@@ -77,6 +77,11 @@ class Sampler(Protocol):
 class Restorer(Protocol):
     """A task that makes a degraded image good again."""
 
+    @property
+    def degradation(self) -> str:
+        """What was done to the images it restores, such as "awgn-s25": part of the protocol of every number."""
+        ...
+
     def restore(
         self, state: TrainState, batch: Batch, keys: Key[Array, "batch"]
     ) -> Float[Array, "batch height width channels"]:

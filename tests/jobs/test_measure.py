@@ -8,6 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from jgr.errors import ConfigError, DataError, MetricError
 from jgr.jobs.measure import choose, measure, named_extractor, save_statistics, write_values
+from jgr.metrics.distribution import Precision, Recall
 from jgr.metrics.extractor import Pixels
 
 RNG = np.random.default_rng(0)
@@ -92,7 +93,7 @@ def test_sets_equal_numpy_and_kept_statistics_serve_as_well(tmp_path):
 
 def test_values_of_every_pair(folders, tmp_path):
     Image.fromarray(TARGETS[2]).save(folders[0] / "02.png")
-    measured = measure(*folders, choose(["psnr", "mae"]))
+    measured = measure(*folders, ["psnr", "mae", "psnr_pooled"])
     assert measured[0].value == math.inf
     assert json.loads(json.dumps(measured[0].record()))["status"] == "inf"
     write_values(tmp_path / "values.csv", measured)
@@ -138,8 +139,10 @@ def test_what_cannot_be_measured_is_named(folders, tmp_path):
     [
         (np.full((2, 16, 16, 3), np.nan, np.float32), 1.0, r"a.npy\[0\]: has values that are not finite"),
         (np.full((2, 16, 16, 3), 1.5, np.float32), 1.0, r"values from 1.5 to 1.5, beyond \[0, 1\]"),
-        (np.full((2, 16, 16, 3), -1.0, np.float32), 255.0, r"values from -1 to -1, beyond \[0, 255\]"),
+        (np.full((2, 16, 16, 3), 300.0, np.float32), 255.0, r"values from 300 to 300, beyond \[0, 255\]"),
         (np.zeros((2, 16, 16, 3), np.float32), None, "say the range of its values with --data_range"),
+        (np.full((2, 16, 16, 3), 0.5, np.float32), 255.0, "its largest value is 0.5, so --data_range=255 would make"),
+        (np.zeros((16, 16, 3), np.uint8), None, r"give one RGB image as \[1, height, width, 3\]"),
         (np.zeros((2, 16, 16, 3), np.int32), 1.0, "holds int32; images are uint8"),
         (np.zeros((2, 3, 16, 16), np.uint8), None, r"it must be \[n, height, width\]"),
         (np.array([{}], dtype=object), None, "not a readable NumPy file of numbers"),
@@ -158,6 +161,47 @@ def test_one_failing_metric_does_not_lose_the_others(folders):
     assert [one.metric for one in measured] == ["psnr", "mae"]
     assert "jgr weights inception" in "".join(failures)
     assert "jgr weights lpips_alex" in "".join(failures)
+
+
+def test_a_value_does_not_depend_on_what_else_is_asked_for(tmp_path):
+    rng = np.random.default_rng(1)
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", rng.integers(0, 256, (60, 4, 4, 1), np.uint8))
+    paths = tmp_path / "a.npy", tmp_path / "b.npy"
+    few, many = Precision(max_images=20), Recall(max_images=60)
+    alone = [measure(*paths, [metric])[0] for metric in (few, many)]
+    assert measure(*paths, [few, many]) == alone
+    assert [one.protocol for one in alone] == [
+        "precision_pixels_u8_k3_n20_ref20_b.npy",
+        "recall_pixels_u8_k3_n60_b.npy",
+    ]
+
+
+def test_statistics_that_do_not_say_of_what_are_marked(tmp_path):
+    images = RNG.integers(0, 256, (40, 3, 3, 1), np.uint8)
+    np.save(tmp_path / "a.npy", images)
+    rows = images.reshape(40, -1) / 255.0
+    np.savez(tmp_path / "theirs.npz", mu=rows.mean(0), sigma=np.cov(rows.T))
+    (found,) = measure(tmp_path / "a.npy", tmp_path / "theirs.npz", choose(["fd"], extractor=Pixels()))
+    assert found.protocol == "fd_pixels_u8_n40_theirs-unverified"
+    assert found.value == pytest.approx(0.0, abs=1e-6)
+
+
+def test_mistakes_end_in_one_line(folders, tmp_path, run_jgr):
+    pixels = "--extractor=pixels"
+    mixed = write_folder(tmp_path / "mixed", [TARGETS[0], TARGETS[1][:20]])
+    one = write_folder(tmp_path / "one", TARGETS[:1])
+    for arguments, message in (
+        ((*folders, "--metrics=classifier_score", pixels), "no classifier"),
+        ((mixed, mixed, "--metrics=fd", pixels), "needs images of one size"),
+        ((one, pixels, f"--save_statistics={tmp_path / 's.npz'}"), "at least 2 images"),
+        ((*folders, "--metrics=fd", pixels, f"--per_image={tmp_path / 'x.csv'}"), "no metric of pairs is asked for"),
+        ((folders[0], "--metrics=psnr"), "psnr: name a second set"),
+        ((*folders, "--metrics="), "--metrics is empty"),
+    ):
+        done = run_jgr("metrics", *arguments, "--quiet", status=1)
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 def test_the_command(folders, run_jgr, tmp_path):

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -59,6 +60,8 @@ class Toy(Blind):
 class Handy(Toy):
     """It can all that metrics ask for; what it says of a record follows from the record alone."""
 
+    degradation = "noise"
+
     def restore(self, state, batch, keys):
         noise = jax.vmap(lambda key: jax.random.normal(key, batch["image"].shape[1:]))(keys)
         return batch["image"] * 0.9 + 0.05 * noise
@@ -99,6 +102,9 @@ class Brightest(FeatureExtractor):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OutOfRange(Toy):
     scale: float = 2.0
+
+    def classify(self, state, batch):
+        return jax.nn.one_hot(batch["label"], 10)
 
     def sample(self, state, keys, condition=None):
         return super().sample(state, keys) * self.scale - 1.0
@@ -217,8 +223,9 @@ def test_metrics_of_records():
     assert found["bits_per_dim"].value == pytest.approx((sums.mean() + 1) / (64 * np.log(2)) + np.log2(255), rel=1e-6)
     assert found["active_units"].value == 1
     assert found["log_likelihood"].protocol == "log_likelihood_iw4"
-    assert found["psnr"].protocol == "psnr_gray_u8"
-    assert found["psnr_pooled"].protocol == "psnr_pooled_gray_float"
+    assert found["psnr"].protocol == "psnr_gray_u8/noise"
+    assert found["psnr_pooled"].protocol == "psnr_pooled_gray_float/noise"
+    assert found["psnr_pooled"].values is None
     # noise of 0.05 and a tenth of the image missing
     assert found["psnr_pooled"].value == pytest.approx(-10 * np.log10(np.mean((images * 0.1) ** 2) + 0.05**2), abs=1.5)
     assert found["psnr"].values.shape == (360,)
@@ -241,6 +248,8 @@ def test_neither_batches_nor_devices_change_the_numbers(mesh, batch_size):
 
 def test_a_restored_image_that_equals_its_target_has_infinite_psnr():
     class Perfect(Toy):
+        degradation = "none"
+
         def restore(self, state, batch, keys):
             return batch["image"]
 
@@ -274,8 +283,31 @@ def test_one_failing_metric_does_not_lose_the_others():
 
 @pytest.mark.parametrize(("scale", "shown"), [(2.0, "values from -"), (jnp.nan, "values from nan to nan")])
 def test_generated_images_beyond_their_range_are_an_error(scale, shown):
-    with pytest.raises(ConfigError, match=rf"sample \d+ has {shown}.*must generate images in \[0, 1\]"):
-        scores(OutOfRange(scale=float(scale)), {"fd": FrechetDistance()})
+    task = OutOfRange(scale=float(scale))
+    found, scorer = scores(task, {"fd": FrechetDistance(), "recall": Recall(), "accuracy": Accuracy()})
+    assert found.keys() == {"accuracy"}
+    assert scorer.failures.keys() == {"fd", "recall"}
+    assert re.search(rf"sample \d+ has {shown}.*must generate images in \[0, 1\]", scorer.failures["fd"])
+
+
+def test_the_first_labels_asked_for_are_of_all_classes():
+    """Real images may come by class."""
+    order = np.argsort(load_digits().target[1437:], kind="stable")
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Sorted(Digits):
+        def __getitem__(self, index):
+            return super().__getitem__(int(order[index]))
+
+        def __getitems__(self, indices):
+            return [self[index] for index in indices]
+
+    sorted_digits = Data(source=Sorted(split="test"))
+    metrics = {"agreement": ClassifierAgreement(extractor=Brightest()), "fd": FrechetDistance(extractor=Brightest())}
+    scorer = Scorer(Labelled(), Evaluation(num_samples=80, metrics=metrics), sorted_digits, ONE_DEVICE)
+    assert [score.n for score in scorer.score(make_state(), 0, "raw")] == [80, 80]
+    generated = scorer._distributions._labels(np.sort(load_digits().target[1437:]))[:80]
+    assert set(generated) == set(range(10))
 
 
 def test_a_conditional_task_is_asked_for_the_labels_of_the_real_images():

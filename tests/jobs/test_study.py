@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+import jgr
 from jgr.errors import ConfigError, RunError
 from jgr.jobs.study import Arm, Published, Study, load_study, plan, rebuild, run_study
 
@@ -92,6 +93,41 @@ def test_an_interrupted_run_goes_on_and_a_failing_one_does_not_stop_the_others(d
     rows = [json.loads(line) for line in (tmp_path / "results/rows.jsonl").read_text().splitlines()]
     before = [json.loads(line) for line in (folder / "results/rows.jsonl").read_text().splitlines()]
     assert [row["value"] for row in rows] == [row["value"] for row in before[:2]]
+
+
+def test_a_run_of_another_config_is_refused_and_its_rows_are_left_out(done, tmp_path):
+    folder, _, _ = done
+    shutil.copytree(folder / "results", tmp_path / "results")
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    faster = Arm(name="narrow", config=DIGITS, overrides=SMALL | {"task.generator.width": 16}, seeds=(0, 1))
+    study = study_of(faster, STUDY.arms[1])
+    found = run_study(study, tmp_path / "runs", tmp_path / "results", say=lambda line: None, quiet=True)
+    assert found.failures.keys() == {f"{tmp_path}/runs/narrow-s{seed}" for seed in (0, 1)}
+    assert "config.task.generator.width is 8 there and 16 in the study" in next(iter(found.failures.values()))
+    rows = [json.loads(line) for line in (tmp_path / "results/rows.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [1]
+
+
+def test_a_changed_evaluation_is_done_when_all_its_rows_are_there(done, tmp_path):
+    folder, _, _ = done
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    changed = study_of(*STUDY.arms, evaluation={"num_samples": 24, "seeds": (0, 1)})
+    assert [one.state for one in plan(changed, tmp_path / "runs")] == ["trained"] * 3
+    jgr.evaluate(tmp_path / "runs/narrow-s0", seeds=[1], overrides=[("num_samples", "24")], quiet=True)
+    assert [one.state for one in plan(changed, tmp_path / "runs")] == ["trained"] * 3
+    run_study(changed, tmp_path / "runs", tmp_path / "results", say=lambda line: None, quiet=True)
+    assert [one.state for one in plan(changed, tmp_path / "runs")] == ["done"] * 3
+    rows = [json.loads(line) for line in (tmp_path / "results/rows.jsonl").read_text().splitlines()]
+    assert [(row["n"], row["eval_seed"]) for row in rows] == [(24, seed) for _ in range(3) for seed in (0, 1)]
+
+
+def test_an_evaluation_that_cannot_be_is_told_before_anything_is_trained(tmp_path):
+    study = study_of(STUDY.arms[0], evaluation={"metrics.kd": {"cls": "jgr.metrics.distribution.Kernel"}})
+    assert [one.state for one in plan(study, tmp_path)] == ["refused"] * 2
+    found = run_study(study, tmp_path / "runs", tmp_path / "results", say=lambda line: None, quiet=True)
+    assert len(found.failures) == 2
+    assert found.table == ""
+    assert not (tmp_path / "runs").exists()
 
 
 def test_rows_of_runs_that_are_gone_stay(done, tmp_path):

@@ -45,7 +45,7 @@ def test_accuracy_on_mnist(test_data):
 def test_images_of_another_size():
     extractor = TrainedClassifier(weights="cnn-mnist")
     images = jnp.asarray(load_digits().images[:2, ..., None].astype(np.uint8))
-    with pytest.raises(ConfigError, match=r"cnn-mnist: classifier: images of \(8, 8, 1\).*set data.resize"):
+    with pytest.raises(ConfigError, match=r"cnn-mnist: classifier: images of \(8, 8, 1\).*resize the images"):
         extractor(extractor.load(), images)
 
 

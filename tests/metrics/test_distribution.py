@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from jgr.errors import ConfigError
+from jgr.metrics.classifiers import TrainedClassifier
 from jgr.metrics.distribution import (
     ClassifierAgreement,
     Coverage,
@@ -68,16 +69,19 @@ def test_names_are_fid_and_its_like_for_inception_only():
 
 def test_protocols():
     inception = Inception()
-    assert FrechetDistance(extractor=inception).protocol(50_000, "train") == (
+    assert FrechetDistance(extractor=inception).protocol(50_000, 50_000, "train") == (
         "fid_inception2015_tf1bilinear_u8_n50000_train"
     )
-    assert FrechetDistance(extractor=Inception(resize="clean")).protocol(10, "test") == (
+    assert FrechetDistance(extractor=Inception(resize="clean")).protocol(10, 10, "test") == (
         "fid_inception2015_clean_u8_n10_test"
     )
-    assert FrechetDistance().protocol(1000, "test") == "fd_pixels_u8_n1000_test"
-    assert KernelDistance().protocol(60_000, "test") == "kd_pixels_u8_100x1000-seed2020_n50000_test"
-    assert KernelDistance(num_subsets=0).protocol(9, "test") == "kd_pixels_u8_full_n9_test"
-    assert Precision().protocol(10, "test") != Precision(k=5).protocol(10, "test")
+    assert FrechetDistance().protocol(1000, 10, "test") == "fd_pixels_u8_n1000_test"
+    assert KernelDistance().protocol(60_000, 9, "test") == "kd_pixels_u8_100x1000-seed2020_n50000_test"
+    assert KernelDistance(num_subsets=0).protocol(9, 50_001, "test") == "kd_pixels_u8_full_n9_ref50000_test"
+    assert Recall(max_images=20).protocol(60, 60, "test") == "recall_pixels_u8_k3_n20_ref20_test"
+    agreement = ClassifierAgreement(real=True)
+    assert (agreement.count(5, 70), agreement.protocol(5, 70, "test")) == (70, "agreement_pixels_u8_real_n70_test")
+    assert Precision().protocol(10, 10, "test") != Precision(k=5).protocol(10, 10, "test")
 
 
 def test_pixels_are_scaled_to_one():
@@ -120,6 +124,19 @@ def test_agreement_is_the_share_of_labels_that_the_classifier_sees():
 def test_too_few_images(metric, few, message):
     with pytest.raises(ValueError, match=message):
         metric.compute(FeatureSet.of(REAL), FeatureSet.of(REAL[:few]))
+
+
+class Tweaked(TrainedClassifier):
+    """Someone's own: shipped weights, other features."""
+
+
+class Impostor(Inception):
+    """Someone's own: FID's name, another network."""
+
+
+def test_a_class_derived_from_jgrs_is_told_apart():
+    assert Tweaked(weights="cnn-digits").tag != TrainedClassifier(weights="cnn-digits").tag
+    assert FrechetDistance(extractor=Impostor()).name.startswith("fd_inception2015@")
 
 
 @pytest.mark.parametrize("fields", [{"num_subsets": -1}, {"subset_size": 1}])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jgr.metrics.features import KINDS, FeatureSet
+from jgr.metrics.features import KINDS, FeatureSet, subset
 
 RNG = np.random.default_rng(0)
 FEATURES, LOGITS = RNG.normal(size=(30, 5)).astype(np.float32), RNG.normal(size=(30, 4)).astype(np.float32)
@@ -10,7 +10,7 @@ LABELS = RNG.integers(0, 3, 30)
 
 def gathered(splits, limit=None, needs=KINDS):
     """The set of all, from parts with a filling behind each, which does not count."""
-    kept = FeatureSet(needs, limit)
+    kept = FeatureSet(needs, subset(30, limit))
     for part in np.split(np.arange(30), splits):
         padded, mask = np.append(part, [0, 0]), np.arange(len(part) + 2) < len(part)
         batch = {"features": FEATURES[padded], "logits": LOGITS[padded], "labels": LABELS[padded]}
@@ -30,8 +30,8 @@ def test_batches_do_not_matter(splits):
         np.testing.assert_allclose(moments.mean, FEATURES[label == LABELS].mean(0), rtol=1e-5)
 
 
-def part(indices, limit=None):
-    kept = FeatureSet(KINDS, limit)
+def part(indices, chosen=None):
+    kept = FeatureSet(KINDS, None if chosen is None else chosen[indices])
     batch = {"features": FEATURES[indices], "logits": LOGITS[indices], "labels": LABELS[indices]}
     kept.update(batch, np.ones(len(indices), bool))
     return kept
@@ -47,12 +47,17 @@ def test_sets_merge():
 
 
 def test_only_so_many_features_are_kept_but_all_count_for_the_moments():
+    chosen = subset(30, 10)
+    assert chosen.sum() == 10
+    assert not chosen[:10].all()  # data sets may come by class
     for kept in (gathered([4, 9], limit=10), gathered([], limit=10)):
-        np.testing.assert_array_equal(kept.features, FEATURES[:10])
+        np.testing.assert_array_equal(kept.features, FEATURES[chosen])
+        np.testing.assert_array_equal(kept.labels, LABELS)
         assert kept.moments.n == kept.n == 30
-    merged = part(np.arange(6), limit=10)
-    merged.merge(part(np.arange(6, 30), limit=10))
-    np.testing.assert_array_equal(merged.features, FEATURES[:10])
+    merged = part(np.arange(6), chosen)
+    merged.merge(part(np.arange(6, 30), chosen))
+    np.testing.assert_array_equal(merged.features, FEATURES[chosen])
+    assert subset(30, 30) is subset(30, None) is None
 
 
 def test_arrays_make_the_same_set_again():
