@@ -43,7 +43,7 @@ def test_the_numbers_beside_scikit_images_are_equal_or_explained(fidelity, tmp_p
 
 
 def test_a_deviation_without_an_explanation_fails(fidelity, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(fidelity, "_GROUPS", [(("skimage",), fidelity.by_scikit_image)])
+    monkeypatch.setattr(fidelity, "_GROUPS", [(("skimage",), fidelity.images_by_scikit_image)])
     monkeypatch.delitem(fidelity.EXPLANATIONS, "gray/scikit-image")
     with pytest.raises(SystemExit, match="1"):
         fidelity.main(["--smoke", f"--out={tmp_path}"])
