@@ -3,6 +3,7 @@
 import numpy as np
 import scipy.linalg
 from jaxtyping import Float
+from threadpoolctl import threadpool_limits
 
 from jgr.metrics.moments import Moments
 
@@ -24,15 +25,18 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     """
     if a.dim != b.dim:
         raise ValueError(f"the numbers of features differ: {a.dim} and {b.dim}")
-    shift = a.mean - b.mean
-    left, right = a.factor(), b.factor()
-    total = float(shift @ shift + (left**2).sum() + (right**2).sum())
-    product = left.T @ right if left.shape[1] <= right.shape[1] else right.T @ left
-    if len(product) >= LARGE:
-        cross, error = _root_sum(product @ product.T)
-        if 2.0 * error <= ACCURACY * (total - 2.0 * cross):
-            return total - 2.0 * cross
-    return total - 2.0 * float(scipy.linalg.svdvals(product, overwrite_a=True, check_finite=False).sum())
+    # Factors and eigenvalues are thousands of small steps, at each of which two threads wait for each other: one thread
+    # takes 1.1 times as long on idle cores, but a tenth of the time where a training keeps the cores busy.
+    with threadpool_limits(1, user_api="blas"):
+        shift = a.mean - b.mean
+        left, right = a.factor(), b.factor()
+        total = float(shift @ shift + (left**2).sum() + (right**2).sum())
+        product = left.T @ right if left.shape[1] <= right.shape[1] else right.T @ left
+        if len(product) >= LARGE:
+            cross, error = _root_sum(product @ product.T)
+            if 2.0 * error <= ACCURACY * (total - 2.0 * cross):
+                return total - 2.0 * cross
+        return total - 2.0 * float(scipy.linalg.svdvals(product, overwrite_a=True, check_finite=False).sum())
 
 
 def _root_sum(gram: Float[np.ndarray, "r r"]) -> tuple[float, float]:
