@@ -18,7 +18,15 @@ from jgr.jobs.experiment import Evaluation
 from jgr.jobs.reference import ReferenceCache
 from jgr.jobs.score import Scorer
 from jgr.mesh import Mesh
-from jgr.metrics.distribution import ClassifierAgreement, FrechetDistance, PerClassFrechetDistance, Precision, Recall
+from jgr.metrics.distribution import (
+    ClassifierAgreement,
+    Coverage,
+    Density,
+    FrechetDistance,
+    PerClassFrechetDistance,
+    Precision,
+    Recall,
+)
 from jgr.metrics.extractor import FeatureExtractor, Pixels
 from jgr.metrics.features import FeatureSet
 from jgr.metrics.pairs import PSNR, SSIM, PooledPSNR
@@ -234,13 +242,17 @@ def test_metrics_of_records():
 
 @pytest.mark.parametrize(("mesh", "batch_size"), [(ONE_DEVICE, 7), (ONE_DEVICE, 360), (Mesh(data=4), 32)])
 def test_neither_batches_nor_devices_change_the_numbers(mesh, batch_size):
-    metrics = HANDY | {"fd": FrechetDistance(), "precision": Precision(), "recall": Recall()}
+    shares = {"precision": Precision(), "recall": Recall(), "density": Density(), "coverage": Coverage()}
+    metrics = HANDY | shares | {"fd": FrechetDistance()}
     one, _ = scores(Handy(), metrics)
     other, _ = scores(Handy(), metrics, mesh, batch_size=batch_size)
+    large = Data(source=Digits(split="test"), resize=16)  # SSIM needs 11 pixels
+    one |= scores(Handy(), {"ssim": SSIM(color="gray")}, data=large)[0]
+    other |= scores(Handy(), {"ssim": SSIM(color="gray")}, mesh, large, batch_size=batch_size)[0]
     assert one.keys() == other.keys()
     for name, score in one.items():
         assert (other[name].n, other[name].protocol) == (score.n, score.protocol)
-        if name.startswith(("precision", "recall")):
+        if name.partition("_")[0] in shares:
             assert abs(other[name].value - score.value) <= 2 / 90
         else:
             assert other[name].value == pytest.approx(score.value, rel=1e-5)
