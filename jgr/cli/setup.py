@@ -18,8 +18,9 @@ def set_up(options: argparse.Namespace | None = None) -> None:
     """
     import jax
 
-    # Orbax reports every file it writes, and every error, which it raises as well.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    # Orbax reports every file it writes, and every error, which it raises as well; so does what it runs in.
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     _ignore_closed_loops()
     folder = os.environ.get("JGR_COMPILE_CACHE", str(Path.home() / ".cache" / "jgr" / "xla"))
     if folder:
