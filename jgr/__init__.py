@@ -7,10 +7,11 @@
     run = jgr.load("runs/digits")
     run.sample(64), run.state
     print(jgr.compare(["runs/a", "runs/b"]).format("md"))
+    jgr.restore("runs/denoiser", ["photo.png"], "restored/")
     jgr.measure("restored/", "originals/", ["psnr", "ssim"])
 
 Parts to build a task, a network, a data source or a metric of your own from lie in `jgr.tasks`, `jgr.layers`,
-`jgr.losses`, `jgr.data` and `jgr.metrics`. Importing `jgr` itself imports none of them, nor JAX.
+`jgr.losses`, `jgr.degradations`, `jgr.data` and `jgr.metrics`. Importing `jgr` itself imports none of them, nor JAX.
 """
 
 from importlib import import_module
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from jgr.jobs.load import Run, load
     from jgr.jobs.measure import measure
     from jgr.jobs.reproduce import reproduce
+    from jgr.jobs.restore import restore
     from jgr.jobs.sample import sample
     from jgr.jobs.train import train
 
@@ -34,11 +36,12 @@ _HOMES = {
     "load": "jgr.jobs.load",
     "measure": "jgr.jobs.measure",
     "reproduce": "jgr.jobs.reproduce",
+    "restore": "jgr.jobs.restore",
     "sample": "jgr.jobs.sample",
     "train": "jgr.jobs.train",
 }
 
-__all__ = ["Run", "check", "compare", "evaluate", "load", "measure", "reproduce", "sample", "train"]
+__all__ = ["Run", "check", "compare", "evaluate", "load", "measure", "reproduce", "restore", "sample", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,7 @@ COMMANDS = {
     "check": "resolve a config and show its networks and sizes, computing nothing",
     "evaluate": "score the checkpoints of a run",
     "sample": "draw a grid of images from a run",
+    "restore": "restore photographs of your own with a run",
     "experiment": "run a study: what is missing of its runs, and its table of results",
     "metrics": "measure two folders of images: PSNR, SSIM, LPIPS, FID, KID, precision, recall …",
     "weights": "get the weights that FID and LPIPS need, or pack those of a classifier of your own",

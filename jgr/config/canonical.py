@@ -28,8 +28,15 @@ def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[st
         if isinstance(value, Mapping) and value:
             flat |= flatten(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+            flat[prefix + key] = _as_lists(value)
     return flat
+
+
+def _as_lists(value: Any) -> Any:
+    """A value with all tuples as lists, as JSON gives them back."""
+    if isinstance(value, Mapping):
+        return {name: _as_lists(item) for name, item in value.items()}
+    return [_as_lists(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def differences(old: ConfigDict | Mapping[str, Any], new: ConfigDict | Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -1,6 +1,7 @@
-"""Random flips and crops on the device, one key a record."""
+"""Random flips, quarter turns and crops on the device, one key a record."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +12,22 @@ from jgr.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augment:
-    """A random horizontal flip, then a random crop: whole pixels move and none changes.
+    """A random horizontal flip and quarter turns, then a random crop: whole pixels move and none changes.
 
     What happens to a record follows from its key alone, not from the batch it is in. CIFAR's usual augmentation (He et
     al. 2016, section 4.2) is `Augment(flip=True, pad=4)`, but for the padding: reflection instead of zeros.
 
     Attributes:
         flip: Whether half of the images are mirrored left to right.
+        rotate: Whether images are turned by 0, 90, 180 or 270 degrees, all equally likely; with `flip` these are the
+            eight ways to lay down a square. What is turned must be square: the crop, or else the image.
         crop: Height and width of the crop, which is uniform over the padded image; None crops to the image's own size,
             so that with `pad` it is a random shift.
         pad: Pixels added on every side by reflection before the crop.
     """
 
     flip: bool = False
+    rotate: bool = False
     crop: int | None = None
     pad: int = 0
 
@@ -44,6 +48,11 @@ class Augment:
                 f"config.data.augment.pad = {self.pad}: reflection needs less than the images' {height}x{width}"
             )
         if self.crop is None:
+            if self.rotate and height != width:
+                raise ConfigError(
+                    f"config.data.augment.rotate turns squares only, and the images are {height}x{width}: set "
+                    "augment.crop, or config.data.crop"
+                )
             return height, width
         if self.crop > min(height, width) + 2 * self.pad:
             raise ConfigError(
@@ -75,8 +84,12 @@ class Augment:
                 image = jnp.pad(image, ((self.pad, self.pad), (self.pad, self.pad), (0, 0)), mode="reflect")
             spare = jnp.array([image.shape[0] - out_height, image.shape[1] - out_width])
             top, left = jax.random.randint(crop_key, (2,), 0, spare + 1)
-            return jax.lax.dynamic_slice(image, (top, left, 0), (out_height, out_width, channels))
+            image = jax.lax.dynamic_slice(image, (top, left, 0), (out_height, out_width, channels))
+            if not self.rotate:
+                return image
+            turns = [functools.partial(jnp.rot90, k=quarters) for quarters in range(4)]
+            return jax.lax.switch(jax.random.randint(jax.random.fold_in(key, 2), (), 0, 4), turns, image)
 
-        if not self.flip and not self.pad and (out_height, out_width) == (height, width):
+        if not self.flip and not self.rotate and not self.pad and (out_height, out_width) == (height, width):
             return images
         return jax.vmap(augmented)(images, keys)

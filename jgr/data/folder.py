@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import logging
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from jgr.data.source import files_fingerprint
 from jgr.errors import ConfigError, DataError
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+
+_VARIABLE = re.compile(r"\$\{?(\w+)\}?")
+_PART = re.compile(r"\[(\d*):(\d*)\]")
 
 _log = logging.getLogger(__name__)
 
@@ -25,11 +29,12 @@ class ImageFolder:
     Files and folders whose name begins with a dot are left out.
 
     Attributes:
-        path: The folder; `~` is the home folder.
+        path: The folder; `~` is the home folder, and `$NAME` an environment variable.
         color: "rgb" for three channels or "gray" for one.
         on_error: "stop" raises at a file that does not decode. "skip" decodes every file once at first use, drops those
             that do not, lists them in `skipped` and logs one warning.
         recursive: Whether files of folders inside the folder count too.
+        part: Which of the files, in the order of their names, as a slice: "[:380]", "[380:]"; all when empty.
         labels: "none"; or "folder": each image lies in a folder inside the folder, and the label is that folder's place
             in sorted order (`classes`).
 
@@ -42,6 +47,7 @@ class ImageFolder:
     color: str = "rgb"
     on_error: str = "stop"
     recursive: bool = True
+    part: str = ""
     labels: str = "none"
 
     def __post_init__(self) -> None:
@@ -52,13 +58,17 @@ class ImageFolder:
         ):
             if getattr(self, field) not in allowed:
                 raise ConfigError(f"{field} = {getattr(self, field)!r} must be {' or '.join(allowed)}")
+        if self.part and not _PART.fullmatch(self.part):
+            raise ConfigError(f"part = {self.part!r} must be a slice such as '[:380]' or '[380:]', or empty")
+        if self.part and self.labels == "folder":
+            raise ConfigError(f"part = {self.part!r} does not go with labels='folder': a part may lack some classes")
         if self.labels == "folder" and not self.recursive:
             raise ConfigError("recursive=False: labels='folder' needs the folders inside; set recursive=True")
 
     @property
     def name(self) -> str:
-        """The folder's name and the colour, such as "bsd68-gray"."""
-        return f"{self._root.resolve().name}-{self.color}"
+        """The folder's name, the colour and the part, such as "bsd68-gray" or "train400-gray[:380]"."""
+        return f"{self._root.resolve().name}-{self.color}{self.part}"
 
     def __len__(self) -> int:
         return len(self.files)
@@ -94,7 +104,10 @@ class ImageFolder:
 
     @property
     def _root(self) -> Path:
-        return Path(self.path).expanduser()
+        path = Path(os.path.expandvars(self.path)).expanduser()
+        if (unset := _VARIABLE.search(str(path))) and not path.is_dir():
+            raise DataError(f"{self.path}: the environment variable {unset[1]} is not set; it names a folder of data")
+        return path
 
     @functools.cached_property
     def _listing(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -108,6 +121,11 @@ class ImageFolder:
         )
         if not names:
             raise DataError(f"{self._root}: holds no image ({' '.join(sorted(_SUFFIXES))})")
+        if self.part:
+            start, stop = (int(end) if end else None for end in self.part[1:-1].split(":"))
+            if not names[start:stop]:
+                raise DataError(f"{self._root}: holds {len(names)} images, and none is in part {self.part}")
+            names = names[start:stop]
         if self.labels == "folder" and (loose := [name for name in names if "/" not in name]):
             raise DataError(f"{self._root / loose[0]}: lies in no class folder, which labels='folder' needs")
         return (names, ()) if self.on_error == "stop" else self._verify(names)

@@ -5,9 +5,9 @@ import importlib.resources
 from pathlib import Path
 from typing import Any
 
-from jgr.data.decode import decode_image
+from jgr.data.decode import COLORS, decode_image
 from jgr.data.source import files_fingerprint
-from jgr.errors import DataError
+from jgr.errors import ConfigError, DataError
 
 _FILES = (
     "astronaut.png",
@@ -28,19 +28,28 @@ class Photographs:
     A portrait, a cat, a cup, a galaxy field, a tissue section, a motorcycle, a retina and a rocket; their sources and
     licences are in scikit-image's `data/README.txt`. Enough to train a small restoration network on crops, not to score
     one.
+
+    Attributes:
+        color: "rgb" for three channels or "gray" for one.
     """
+
+    color: str = "rgb"
+
+    def __post_init__(self) -> None:
+        if self.color not in COLORS:
+            raise ConfigError(f"color = {self.color!r} must be {' or '.join(COLORS)}")
 
     @property
     def name(self) -> str:
-        """`photographs-all`."""
-        return "photographs-all"
+        """`photographs-all`, or `photographs_gray-all`."""
+        return "photographs-all" if self.color == "rgb" else f"photographs_{self.color}-all"
 
     def __len__(self) -> int:
         return len(_FILES)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = _path(_FILES[index])
-        return {"image": decode_image(path, "rgb", name=str(path), orient=True)}
+        return {"image": decode_image(path, self.color, name=str(path), orient=True)}
 
     def record_name(self, index: int) -> str:
         """The photograph's file."""

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from jgr.config import config_hash, resolve
 from jgr.jobs.experiment import Experiment, open_experiment
-from jgr.jobs.step import make_loader, state_shapes, trace_step
+from jgr.jobs.step import TracedStep, make_loader, state_shapes, trace_step
 from jgr.mesh import Mesh
 from jgr.state import TrainState, leaves_by_name
 
@@ -32,10 +32,10 @@ def check(config: ConfigDict | Mapping[str, Any], compile_step: bool = False) ->
     experiment = open_experiment(resolved)
     loader = make_loader(experiment)
     state = state_shapes(experiment, loader)
-    traced = trace_step(experiment, loader, state)
+    traced = trace_step(experiment, loader, state) if experiment.train.num_steps else TracedStep(metrics={}, flops=0)
     parts = [_parameter_table(name, params) for name, params in state.params.items()]
     parts.append(_state_table(state, experiment.mesh))
-    if compile_step:
+    if compile_step and experiment.train.num_steps:
         step = jax.jit(experiment.task.step, donate_argnums=0)
         memory = step.lower(state, loader.batch_spec(), jax.random.key(0)).compile().memory_analysis()
         size = "unknown on this platform" if memory is None else _bytes(memory.temp_size_in_bytes)

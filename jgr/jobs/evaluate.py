@@ -16,8 +16,10 @@ from jgr.errors import CheckpointError, ConfigError, DamagedCheckpointError, Met
 from jgr.files import cache_folder
 from jgr.jobs.experiment import Evaluation
 from jgr.jobs.load import Run, Weights
+from jgr.jobs.panels import stacked
 from jgr.jobs.progress import images_bar
 from jgr.jobs.reference import ReferenceCache
+from jgr.jobs.restored import Album
 from jgr.jobs.score import Scorer
 from jgr.jobs.scoring import Score
 from jgr.jobs.table import format_value
@@ -27,6 +29,7 @@ from jgr.run.lock import is_alive
 from jgr.run.manifest import git_state
 from jgr.run.rows import result_row, value
 
+_NUM_PANELS = 6  # restored images in the picture of an evaluation
 _PATIENCE = 4  # looks for a sign of life before a training that did not end by itself counts as ended
 
 
@@ -163,10 +166,12 @@ class EvaluationJob:
         for number, seed in enumerate(self._evaluation.seeds, start=1):
             begun = time.perf_counter()
             of = f" seed {seed} ({number} of {len(self._evaluation.seeds)})" if len(self._evaluation.seeds) > 1 else ""
+            album = Album(num_panels=_NUM_PANELS if number == 1 else 0)
+            look = album.add if self._scorer.restores else None
             with images_bar(f"step {step}{of}", self._scorer.num_images, "image", self._quiet) as bar:
-                scores = self._scorer.score(state, seed, self._evaluation.weights, bar.update)
+                scores = self._scorer.score(state, seed, self._evaluation.weights, bar.update, look)
             elapsed = time.perf_counter() - begun
-            self._write_values(step, seed, scores)
+            self._write_values(step, seed, scores, album)
             for score in scores:
                 row = self._row(step, select, seed, score, elapsed)
                 self.folder.append_result(row)
@@ -174,12 +179,21 @@ class EvaluationJob:
         self._report(step, rows)
         return rows
 
-    def _write_values(self, step: int, seed: int, scores: Sequence[Score]) -> None:
-        """Writes the values of single records, where metrics have them: a row a record, a column a protocol."""
+    def _write_values(self, step: int, seed: int, scores: Sequence[Score], album: Album) -> None:
+        """Writes what is known of single records: their values, what their restoration took, and pictures of some.
+
+        A row of the table is a record; a column is a protocol.
+        """
         columns: dict[str, Any] = {score.protocol: score.values for score in scores if score.values is not None}
-        if columns:
-            name = f"step_{step:08d}-{self._evaluation.weights}-seed{seed}.csv"
-            self.folder.write_csv(f"per_record/{name}", {"record": self._scorer.record_names(), **columns})
+        if not columns:
+            return
+        parts = [f"step_{step:08d}", self._evaluation.weights, f"seed{seed}", *self._scorer.manner]
+        name, records = "-".join(parts), self._scorer.record_names()
+        self.folder.write_csv(f"per_record/{name}.csv", {"record": records, **columns, **album.costs(len(records))})
+        if album.panels:
+            self.folder.write_png(f"restored/{name}.png", stacked(album.panels))
+        if album.summary:
+            self.say(f"step {step}  {album.summary}")
 
     def _report(self, step: int, rows: Sequence[dict[str, Any]]) -> None:
         """Prints a line for each metric, over all seeds."""

@@ -10,10 +10,14 @@ from ml_collections import ConfigDict
 
 from jgr.config import Clock, Context, Duration, build, to_plain
 from jgr.data.loader import Data
+from jgr.degradations.degradation import Degradation
+from jgr.degradations.protocol import Protocol
 from jgr.errors import ConfigError
+from jgr.jobs.init_from import InitFrom
 from jgr.mesh import Mesh
 from jgr.metrics.metric import Metric
 from jgr.state import TrainState
+from jgr.tasks.inference import Inference
 from jgr.tasks.task import Task
 
 
@@ -42,7 +46,8 @@ class Train:
     """The training.
 
     Args:
-        num_steps: Its length.
+        num_steps: Its length; 0 makes a run that holds its initial weights, as with `init_from`, or for methods that
+            are not trained.
         batch_size: Records in a batch, over all devices.
         steps_per_call: Steps in one compiled call, which saves the time between calls where a step takes a few
             milliseconds. It must divide `num_steps` and every cadence; a run stops between calls only.
@@ -54,6 +59,7 @@ class Train:
         keep_checkpoints: How many of the newest checkpoints are kept, besides the best.
         keep_every: Checkpoints at multiples of this are kept for good; 0 for none.
         average: Exponential moving average.
+        init_from: Other weights to start from; None for random ones.
     """
 
     num_steps: Duration
@@ -67,15 +73,19 @@ class Train:
     keep_checkpoints: int = 2
     keep_every: Duration = 0
     average: Average = dataclasses.field(default_factory=Average)
+    init_from: InitFrom | None = None
 
     def __post_init__(self) -> None:
-        positive = ("num_steps", "batch_size", "steps_per_call", "num_samples", "keep_checkpoints", *_CADENCES[:2])
+        if self.num_steps < 0:
+            raise ConfigError(f"num_steps = {self.num_steps} must not be negative (0: the initial weights are saved)")
+        cadences = _CADENCES[:2] if self.num_steps else ()  # shares of no steps are none
+        positive = ("batch_size", "steps_per_call", "num_samples", "keep_checkpoints", *cadences)
         for name in positive:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")
         if self.sample_every < 0:
             raise ConfigError(f"sample_every = {self.sample_every} must not be negative (0: no pictures)")
-        if self.keep_every % self.checkpoint_every:
+        if self.num_steps and self.keep_every % self.checkpoint_every:
             raise ConfigError(
                 f"keep_every = {self.keep_every} must be a multiple of checkpoint_every = {self.checkpoint_every}"
             )
@@ -92,14 +102,20 @@ class Evaluation:
 
     Args:
         data: The real images to compare with, or the records to score; the training data when None.
+        degradation: What is done to the records' images before they are restored: a protocol of
+            `jgr.degradations.protocols`, or any degradation. None: what the task was trained to undo.
+        inference: How images are restored: in tiles, as an ensemble.
         num_samples: Images to generate, for metrics that compare generated images with real ones.
-        batch_size: Images at a time; it does not change the numbers beyond rounding.
+        batch_size: Images at a time; it does not change the numbers beyond rounding. Images that are restored may
+            differ in size where it is 1.
         weights: "ema" for the average where there is one, "raw" for the trained weights.
         seeds: What is random is drawn once for each of these, and scored each time.
         metrics: Metrics by a name of your choice.
     """
 
     data: Data | None = None
+    degradation: Protocol | Degradation | None = None
+    inference: Inference = dataclasses.field(default_factory=Inference)
     num_samples: int = 1000
     batch_size: int = 250
     weights: Literal["ema", "raw"] = "ema"
@@ -109,6 +125,11 @@ class Evaluation:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch_size = {self.batch_size} must be at least 1")
+        if not isinstance(self.degradation, Protocol | Degradation | None):
+            raise ConfigError(
+                f"degradation = {self.degradation!r} must be a jgr.degradations.protocol.Protocol or a "
+                "jgr.degradations.degradation.Degradation, dict(cls=…)"
+            )
         if self.num_samples < 2:
             raise ConfigError(f"num_samples = {self.num_samples} must be at least 2: one image has no distribution")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):

@@ -1,5 +1,6 @@
 """What looks at a training while it runs: the finite check, the log, pictures, validation."""
 
+import dataclasses
 import resource
 import sys
 import time
@@ -14,14 +15,17 @@ from jgr.data.loader import Loader
 from jgr.errors import MetricError, NonFiniteError
 from jgr.flops import peak_flops
 from jgr.images import grid
-from jgr.jobs.experiment import Experiment
+from jgr.jobs.experiment import Evaluation, Experiment
 from jgr.jobs.mirror import Mirror
+from jgr.jobs.panels import stacked
 from jgr.jobs.progress import TrainingProgress, scalars
+from jgr.jobs.restored import Album, Restorations
 from jgr.jobs.sampling import make_sample
 from jgr.jobs.score import Scorer
+from jgr.jobs.scoring import Scoring
 from jgr.run.folder import RunFolder
 from jgr.state import TrainState, averaged
-from jgr.tasks.task import Sampler
+from jgr.tasks.task import Restorer, Sampler
 from jgr.tasks.update import FINITE
 
 MEASURED = ("images_per_s", "elapsed_s", "tflops_per_s", "mfu", "peak_memory_bytes")
@@ -120,9 +124,16 @@ class Log:
         yield
         self._last_time += time.perf_counter() - begun
 
-    def write(self, step: int, metrics: Mapping[str, Any]) -> None:
-        """Writes the line of the call that ended with a step."""
+    def write(self, step: int, metrics: Mapping[str, Any], scores: Mapping[str, float]) -> None:
+        """Writes the line of the call that ended with a step.
+
+        Args:
+            step: The step.
+            metrics: What the call reported.
+            scores: The validation's, where this step was validated.
+        """
         values = scalars({name: value[-1] for name, value in jax.device_get(dict(metrics)).items()})
+        values |= {f"validation/{name}": score for name, score in scores.items()}
         now = time.perf_counter()
         steps, seconds = step - self._last_step, now - self._last_time
         self._last_step, self._last_time = step, now
@@ -152,20 +163,32 @@ def _peak_memory(devices: list[jax.Device]) -> int:
 
 
 class Pictures:
-    """Grids of the same latents at every step, from the weights that are evaluated."""
+    """Pictures at every step, from the weights that are evaluated: of the same latents, or of the same images restored.
+
+    Restored are the first records of the validation, degraded as there, or else of the training data.
+    """
 
     def __init__(self, experiment: Experiment, folder: RunFolder, mirror: Mirror) -> None:
         self._experiment, self._folder, self._mirror = experiment, folder, mirror
         self._sample = make_sample(experiment.task, experiment.mesh, "samples")
+        looked_at = dataclasses.replace(experiment.validation or Evaluation(), batch_size=1)
+        data = looked_at.data or experiment.data
+        self._restorations = Restorations(Scoring(experiment.task, looked_at, data, experiment.mesh))
 
     def draw(self, step: int, state: TrainState) -> None:
-        """Writes the grid of a step, if the task generates images."""
-        if isinstance(self._experiment.task, Sampler):
-            num = self._experiment.train.num_samples
-            images = np.asarray(self._sample(averaged(state), self._experiment.seed, num))[:num]
-            picture = grid(images)
-            self._folder.write_png(f"step_{step:08d}.png", picture)
-            self._mirror.image(step, "samples", picture)
+        """Writes the picture of a step, if the task generates or restores images."""
+        task, num = self._experiment.task, self._experiment.train.num_samples
+        if isinstance(task, Sampler):
+            picture = grid(np.asarray(self._sample(averaged(state), self._experiment.seed, num))[:num])
+        elif isinstance(task, Restorer):
+            album = Album(num)
+            for batch in self._restorations.batches(averaged(state), self._experiment.seed, num_records=num):
+                album.add(batch)
+            picture = stacked(album.panels)
+        else:
+            return
+        self._folder.write_png(f"step_{step:08d}.png", picture)
+        self._mirror.image(step, "samples", picture)
 
 
 class Validator:
@@ -178,17 +201,18 @@ class Validator:
         if self._validation:
             self._scorer = Scorer(experiment.task, self._validation, experiment.data, experiment.mesh)
 
-    def score(self, step: int, state: TrainState, progress: TrainingProgress) -> float | None:
-        """The score of a state by the first metric; None without a validation.
+    def score(self, step: int, state: TrainState, progress: TrainingProgress) -> dict[str, float]:
+        """The scores of a state by the metrics' names in the config, the first of which decides; empty without any.
 
         Raises:
-            MetricError: That metric has no value.
+            MetricError: The metric that decides has no value.
         """
         if self._validation is None or self._scorer is None:
-            return None
+            return {}
         deciding, *_ = self._validation.metrics
         scores = self._scorer.score(state, self._experiment.seed, self._validation.weights)
         if deciding in self._scorer.failures:
             raise MetricError(f"step {step}: the validation failed: {self._scorer.failures[deciding]}")
         progress.say(f"step {step}: {scores[0].protocol} {scores[0].value:.4g} on {scores[0].dataset} (validation)")
-        return scores[0].value
+        named = [name for name in self._validation.metrics if name not in self._scorer.failures]
+        return {name: score.value for name, score in zip(named, scores, strict=True)}

@@ -12,7 +12,7 @@ from jgr.errors import ConfigError
 from jgr.jobs.experiment import Evaluation
 from jgr.jobs.reference import ReferenceCache
 from jgr.jobs.score_distributions import DistributionScores
-from jgr.jobs.score_records import RecordScores
+from jgr.jobs.score_records import Look, RecordScores
 from jgr.jobs.scoring import Advance, Score, Scoring
 from jgr.mesh import Mesh
 from jgr.metrics.metric import Metric, PairMetric, RecordMetric
@@ -54,6 +54,16 @@ class Scorer:
         """Images that the next `score` reads or draws."""
         return self._distributions.num_images + self._records.num_images
 
+    @property
+    def restores(self) -> bool:
+        """Whether images are restored."""
+        return bool(self._scoring.of(PairMetric))
+
+    @property
+    def manner(self) -> tuple[str, ...]:
+        """What tells this evaluation's restored images from those of another."""
+        return self._scoring.manner if self.restores else ()
+
     def measurements(self) -> set[tuple[str, str, int]]:
         """Protocol, data set and number of images of every metric, whether it can be computed or not."""
         metrics = self._scoring.evaluation.metrics.values()
@@ -64,7 +74,14 @@ class Scorer:
         source = self._scoring.data.source
         return [record_name(source, index) for index in range(len(source))]
 
-    def score(self, state: TrainState, seed: int, weights: str, advance: Advance = lambda n: None) -> list[Score]:
+    def score(
+        self,
+        state: TrainState,
+        seed: int,
+        weights: str,
+        advance: Advance = lambda n: None,
+        look: Look | None = None,
+    ) -> list[Score]:
         """One score for each metric that did not fail, in their order.
 
         Args:
@@ -72,11 +89,11 @@ class Scorer:
             seed: Decides the latents, and whatever else is random.
             weights: "ema" or "raw".
             advance: Called with the number of images done.
-
+            look: Shown every restored image, with what it took; None spares the measuring.
         """
         state = averaged(state) if weights == "ema" else state
         with jax.default_matmul_precision("highest"):
-            found = self._distributions.score(state, seed, advance) | self._records.score(state, seed, advance)
+            found = self._distributions.score(state, seed, advance) | self._records.score(state, seed, advance, look)
         return [found[name] for name in self._scoring.evaluation.metrics if name in found]
 
 

@@ -5,17 +5,18 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jgr.data.source import record_name
-from jgr.images import to_float
+from jgr.jobs.restored import Restorations, RestoredBatch
 from jgr.jobs.sampling import for_sampling
 from jgr.jobs.scoring import Advance, Score, Scoring
 from jgr.mesh import gathered
 from jgr.metrics.metric import PairMetric, RecordMetric, Value
-from jgr.rng import purpose_key, record_keys
 from jgr.state import TrainState
+
+Look = Callable[[RestoredBatch], None]
+"""Shown every batch of restored images."""
 
 
 class RecordScores:
@@ -27,6 +28,7 @@ class RecordScores:
 
     def __init__(self, scoring: Scoring) -> None:
         self._scoring = scoring
+        self._restorations = Restorations(scoring)
         self._metrics: dict[str, Any] = scoring.of(PairMetric) | scoring.of(RecordMetric)
 
     @property
@@ -34,23 +36,24 @@ class RecordScores:
         """Records that the next `score` reads."""
         return len(self._scoring.data.source) if self._metrics else 0
 
-    def score(self, state: TrainState, seed: int, advance: Advance) -> dict[str, Score]:
-        """The scores of the metrics that did not fail, by name."""
+    def score(self, state: TrainState, seed: int, advance: Advance, look: Look | None = None) -> dict[str, Score]:
+        """The scores of the metrics that did not fail, by name; `look` is shown every restored batch."""
         if not self._metrics:
             return {}
         found: dict[str, list[np.ndarray]] = {name: [] for name in self._metrics if name in self._measures}
         state = for_sampling(state)
-        for host_batch, mask in self._scoring.batches(advance):
+        restores = bool(self._scoring.of(PairMetric))
+        for batch in self._restorations.batches(state, seed, advance, restore=restores, measured=look is not None):
+            if look is not None and restores:
+                look(batch)
             with self._scoring.mesh.entered():
-                batch, keys = self._prepare(host_batch, np.uint32(seed % 2**32))
-                pair = self._restore(state, batch, keys) if self._scoring.of(PairMetric) else None
                 for name, kept in list(found.items()):
-                    measure = functools.partial(self._measures[name], state, batch, keys, pair)
+                    measure = functools.partial(self._measures[name], state, batch)
                     values = self._scoring.guarded(name, measure)
                     if values is None:
                         del found[name]
                     else:
-                        kept.append(np.asarray(values, np.float64)[mask])
+                        kept.append(np.asarray(values, np.float64)[batch.real])
         scores = {}
         for name, parts in found.items():
             metric, values = self._metrics[name], np.concatenate(parts)
@@ -62,25 +65,8 @@ class RecordScores:
         return scores
 
     @functools.cached_property
-    def _prepare(self) -> Callable[..., Any]:
-        def prepare(batch: dict[str, Any], seed: Any) -> tuple[dict[str, Any], Any]:
-            keys = record_keys(purpose_key(seed, "evaluation"), batch["index"].astype(jnp.uint32))
-            return {name: to_float(array) if array.dtype == jnp.uint8 else array for name, array in batch.items()}, keys
-
-        return jax.jit(prepare)
-
-    @functools.cached_property
-    def _restore(self) -> Callable[..., Any]:
-        def restore(state: TrainState, batch: dict[str, Any], keys: Any) -> tuple[Any, Any]:
-            task: Any = self._scoring.task
-            restored = task.restore(gathered(state), batch, keys)
-            return jnp.clip(restored, 0.0, 1.0), batch.get("target", batch["image"])
-
-        return jax.jit(restore)
-
-    @functools.cached_property
     def _measures(self) -> dict[str, Callable[..., Any]]:
-        """The jitted stage of each metric that can be used: (state, batch, keys, (restored, targets)) -> values."""
+        """The jitted stage of each metric that can be used: (state, batch) -> values."""
         measures: dict[str, Callable[..., Any]] = {}
         for name, metric in self._scoring.of(PairMetric).items():
             loaded = self._scoring.guarded(name, functools.partial(_in_tuple, metric))
@@ -92,14 +78,14 @@ class RecordScores:
 
     def _of_pairs(self, metric: PairMetric, weights: Any) -> Callable[..., Any]:
         compare = jax.jit(metric.values, out_shardings=self._scoring.mesh.replicated)
-        return lambda state, batch, keys, pair: compare(weights, *pair)
+        return lambda state, batch: compare(weights, batch.images, batch.targets, batch.records.get("mask"))
 
     def _of_records(self, metric: RecordMetric) -> Callable[..., Any]:
         def values(state: Any, batch: Any, keys: Any) -> Any:
             return metric.values(self._scoring.task, gathered(state), batch, keys)
 
         ask = jax.jit(values, out_shardings=self._scoring.mesh.replicated)
-        return lambda state, batch, keys, pair: ask(state, batch, keys)
+        return lambda state, batch: ask(state, batch.records, batch.keys)
 
     def _summary(self, metric: PairMetric | RecordMetric, values: np.ndarray) -> Value:
         missing = np.isnan(values).reshape(len(values), -1).any(axis=1)

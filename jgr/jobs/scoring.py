@@ -12,6 +12,7 @@ from jaxtyping import Float
 from jgr.data.loader import Data, evaluation_batches
 from jgr.data.source import fingerprint
 from jgr.errors import JgrError
+from jgr.jobs.degrade import Degrader
 from jgr.jobs.experiment import Evaluation
 from jgr.mesh import Mesh
 from jgr.metrics.metric import Better, DistributionMetric, Metric, PairMetric, RecordMetric, Value
@@ -77,6 +78,16 @@ class Scoring:
         fit = "".join(f",{name}{size}" for name in ("resize", "crop") if (size := getattr(self.data, name)) is not None)
         return f"{self.data.source.name}{fit}@{fingerprint(self.data.source)}"
 
+    @functools.cached_property
+    def degrader(self) -> Degrader:
+        """What is done to records before they are restored."""
+        return Degrader(self.evaluation, self.task)
+
+    @property
+    def manner(self) -> tuple[str, ...]:
+        """How images are degraded, and how they are restored where that is not the usual way."""
+        return tuple(part for part in (self.degrader.name, self.evaluation.inference.name) if part)
+
     @property
     def split(self) -> str:
         """The data's part, such as "test"."""
@@ -107,16 +118,27 @@ class Scoring:
         if isinstance(metric, DistributionMetric):
             return metric.protocol(self.evaluation.num_samples, len(self.data.source), self.split)
         if isinstance(metric, PairMetric):
-            return metric.protocol(getattr(self.task, "degradation", ""))
+            return metric.protocol("/".join(self.manner))
         return metric.protocol() if isinstance(metric, RecordMetric) else metric.name
 
-    def batches(self, advance: Advance) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-        """Batches of the data on the devices, each with the mask of its records that are no filling."""
-        size, total = self.batch_size, len(self.data.source)
-        rows = self.mesh.rows(size)
-        for start, batch in zip(range(0, total, size), evaluation_batches(self.data, size, rows=rows), strict=True):
+    def batches(
+        self, advance: Advance, degraded: bool = False, num_records: int | None = None
+    ) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+        """Batches of the data on the devices, each with the mask of its records that are no filling.
+
+        Args:
+            advance: Told how many records are done.
+            degraded: Whether the evaluation's protocol is applied to them.
+            num_records: How many, from the first; all when None.
+        """
+        available = len(self.data.source)
+        size, total = self.batch_size, available if num_records is None else min(num_records, available)
+        records = evaluation_batches(self.data, size, num_records=total, rows=self.mesh.rows(size))
+        for start, batch in zip(range(0, total, size), records, strict=True):
             mask = np.arange(start, start + size) < total
             del batch["mask"]
+            if degraded:
+                batch = self.degrader.on_host(self.data.source, batch)
             yield self.mesh.put_batch(batch, size), mask
             advance(int(mask.sum()))
 

@@ -10,16 +10,19 @@ from ml_collections import ConfigDict
 
 from jgr.config import call_file, config_hash, differences, flatten, load_config_file, resolve
 from jgr.errors import ConfigError, JgrError, RunError
-from jgr.files import disk_errors, read_json, write_json, write_text
+from jgr.files import disk_errors, read_json, write_csv, write_json, write_text
 from jgr.jobs.compare import ComparedRun, compared, scored
 from jgr.jobs.evaluate import EvaluationJob, by_step, evaluate
 from jgr.jobs.experiment import Experiment
 from jgr.jobs.load import Run
+from jgr.jobs.observe import MEASURED
 from jgr.jobs.session import RESUMABLE
-from jgr.jobs.table import Comparison, format_value
+from jgr.jobs.table import Column, Comparison, format_value
 from jgr.run import jsonl
 from jgr.run.folder import RunFolder
 from jgr.run.lock import is_alive
+
+_STEPS = ("latest", "best", "all")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,14 +34,18 @@ class Arm:
         config: The config file, from the repository's root, perhaps with ":ARG".
         overrides: Other values for some of its keys, by dotted name.
         seeds: The trainings' seeds.
+        step: Which checkpoints are scored: "latest", "best" or "all"; the study's where None.
     """
 
     name: str
     config: str
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     seeds: tuple[int, ...] = (0,)
+    step: str | None = None
 
     def __post_init__(self) -> None:
+        if self.step not in (None, *_STEPS):
+            raise ConfigError(f"arm {self.name}: step = {self.step!r} must be {', '.join(_STEPS)} or None")
         if not self.name or not all(c.isalnum() or c in "-_." for c in self.name) or self.name.startswith("."):
             raise ConfigError(f"arm {self.name!r}: its name is a folder's: letters, digits, - _ and . only")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
@@ -88,8 +95,12 @@ class Study:
         names = [arm.name for arm in self.arms]
         if not names or len(set(names)) < len(names):
             raise ConfigError(f"a study needs arms of different names, not {names}")
-        if self.step not in ("latest", "best", "all"):
-            raise ConfigError(f"step = {self.step!r} must be latest, best or all")
+        if self.step not in _STEPS:
+            raise ConfigError(f"step = {self.step!r} must be one of {', '.join(_STEPS)}")
+
+    def step_of(self, arm: Arm) -> str:
+        """Which checkpoints of an arm's runs are scored."""
+        return arm.step or self.step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,6 +246,7 @@ def gather(planned: Sequence[Planned], out: str | Path) -> None:
         if one.rows:
             folder = RunFolder.open(one.path)
             runs[folder.manifest()["run"]] = (_summary(one, folder), list(one.rows))
+            _copy_curve(folder, out / "curves" / f"{one.path.name}.csv")
     if not runs and not rows:
         return
     place = {(one.arm.name, one.seed): number for number, one in enumerate(planned)}
@@ -244,6 +256,17 @@ def gather(planned: Sequence[Planned], out: str | Path) -> None:
     lines = [json.dumps(row, sort_keys=True) + "\n" for _, of_run in ranked.values() for row in of_run]
     write_text(out / "rows.jsonl", "".join(lines))
     write_json(out / "manifest.json", {"runs": {run: known for run, (known, _) in ranked.items()}})
+
+
+def _copy_curve(folder: RunFolder, path: Path) -> None:
+    """Writes a run's learning curve: a row a logged step, a column a metric, without what is of the machine alone."""
+    logged = folder.metrics()
+    if not logged:
+        return
+    names = list(dict.fromkeys(name for row in logged for name in row if name not in MEASURED))
+    with disk_errors(path.parent, "made"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_csv(path, {name: [row.get(name, "") for row in logged] for name in names})
 
 
 def has_rows(out: str | Path) -> bool:
@@ -279,9 +302,10 @@ def tabulated(study: Study, rows: Sequence[dict[str, Any]], manifest: Mapping[st
         rows: Its rows.
         manifest: What is known of the runs that made them.
     """
-    select = "best" if study.step == "best" else "last"
+    arms = {arm.name: arm for arm in study.arms}
     runs = []
     for run, known in manifest["runs"].items():
+        select = "best" if study.step_of(arms[known["arm"]]) == "best" else "last"
         of_run = [row for row in rows if row["run"] == run and row["select"] == select]
         cells, _ = scored(of_run)
         better = {row["metric"]: row["better"] for row in of_run}
@@ -309,7 +333,7 @@ def _make(study: Study, one: Planned, command: Sequence[str], quiet: bool) -> bo
         folder = train(config, one.path, config_path=one.arm.config, command=command, quiet=quiet)
         if folder.manifest()["status"] != "completed":
             return False
-    evaluate(one.path, step=study.step, overrides=_texts(study.evaluation), trust=True, quiet=quiet)
+    evaluate(one.path, step=study.step_of(one.arm), overrides=_texts(study.evaluation), trust=True, quiet=quiet)
     return True
 
 
@@ -333,16 +357,17 @@ def _planned(study: Study, arm: Arm, seed: int, path: Path) -> Planned:
         return dataclasses.replace(found, state="running")
     if folder.manifest()["status"] != "completed" or "train.num_steps" in changed:
         return dataclasses.replace(found, state="interrupted")
-    rows, whole = _results(study, path)
+    rows, whole = _results(study, arm, path)
     return dataclasses.replace(found, state="done" if whole else "trained", rows=tuple(rows))
 
 
-def _results(study: Study, path: Path) -> tuple[list[dict[str, Any]], bool]:
+def _results(study: Study, arm: Arm, path: Path) -> tuple[list[dict[str, Any]], bool]:
     """The rows of a run that a study asks for, and whether they are all."""
     run = Run(path, trust=True)
     job = EvaluationJob(run, run.evaluation(_texts(study.evaluation)), quiet=True)
-    steps = run.steps() if study.step == "all" else [run.find_step(study.step)]
-    found = by_step(job.wanted_rows("best" if study.step == "best" else "last"))
+    step = study.step_of(arm)
+    steps = run.steps() if step == "all" else [run.find_step(step)]
+    found = by_step(job.wanted_rows("best" if step == "best" else "last"))
     rows = [row for step in steps for row in found.get(step, [])]
     return rows, all(job.is_whole(found.get(step, [])) for step in steps)
 
@@ -384,8 +409,35 @@ def _kept(out: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return jsonl.read(out / "rows.jsonl"), read_json(out / "manifest.json")
 
 
+def _by_test(comparison: Comparison) -> dict[str, Comparison]:
+    """A table for each data set and way to degrade it, where there are several; arms without a number there are absent.
+
+    What stands in one table can be compared, so notes on what cannot be fall away.
+    """
+    columns: dict[str, list[Column]] = {}
+    for column in comparison.columns:
+        words = (column.dataset.partition("@")[0], column.protocol.partition("/")[2])
+        columns.setdefault(" ".join(word for word in words if word), []).append(column)
+    if len(columns) < 2:
+        return {"": comparison}
+    return {
+        test: dataclasses.replace(
+            comparison,
+            columns=tuple(of_test),
+            rows=tuple(row for row in comparison.rows if any(column in row.cells for column in of_test)),
+            notes=(),
+        )
+        for test, of_test in columns.items()
+    }
+
+
 def _markdown(study: Study, comparison: Comparison) -> str:
-    lines = [f"# {study.title}", "", comparison.format("md")]
+    lines = [f"# {study.title}"]
+    parts = _by_test(comparison)
+    for test, part in parts.items():
+        lines += ["", *([f"## {test}", ""] if len(parts) > 1 else []), part.format("md")]
+    if len(parts) > 1 and study.notes:
+        lines += ["", *(f"- {note}" for note in study.notes)]
     if study.published:
         lines += ["", "Published, not ranked with the above:", ""]
         lines += [

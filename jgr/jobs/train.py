@@ -15,6 +15,7 @@ from jgr.data.loader import Loader
 from jgr.data.source import fingerprint
 from jgr.errors import RunError
 from jgr.jobs.experiment import Experiment, open_experiment
+from jgr.jobs.init_from import find_weights, with_weights
 from jgr.jobs.mirror import Mirror, TensorBoard, require_tensorboard
 from jgr.jobs.observe import Log, Pictures, Validator, Watch
 from jgr.jobs.profile import Profiler
@@ -70,7 +71,9 @@ def train(
         experiment = open_experiment(resolved, trust=trust)
         loader = make_loader(experiment)
         abstract = abstract_state(experiment, loader)
-        flops = trace_step(experiment, loader, abstract).flops
+        flops = trace_step(experiment, loader, abstract).flops if experiment.train.num_steps else 0
+        if experiment.train.init_from is not None and not RunFolder.exists(folder.path):
+            find_weights(experiment.train.init_from, abstract, trust)  # before anything is written
         source = experiment.data.source
         sources = {source.name: fingerprint(source)}
         profiler = Profiler(profile, folder.path / "profile", say)
@@ -92,11 +95,11 @@ def train(
         on_main(lambda: check_sources(folder, sources))
         stack.enter_context(recorded_outcome(folder))
         on_main(lambda: enter_session(folder, resolved, sources, command, say))
-        done = start == experiment.train.num_steps
+        done = found is not None and start == experiment.train.num_steps
         say(f"step {start} of {experiment.train.num_steps}" + (": nothing left to do" if done else ""))
         status = "completed"
         if not done:
-            state = found[0] if found else initial_state(experiment, loader, abstract)
+            state = found[0] if found else _first_state(experiment, loader, abstract, folder, trust)
             mirror = stack.enter_context(closing(TensorBoard(folder, start) if tensorboard and is_main() else Mirror()))
             job = _Job(experiment, folder, loader, abstract, flops, stop, profiler, mirror, quiet or not is_main())
             status = _run(job, state, start)
@@ -126,7 +129,7 @@ def _run(job: _Job, state: TrainState, start: int) -> str:
     """The loop; returns the status the run ends with.
 
     A turn is one call of the compiled steps, of which there may be several: batch, update, then, in this order, check
-    and log, picture, validate and save. What is logged and saved at a step is of that very step, so an interruption
+    and validate, log, picture, save. What is logged and saved at a step is of that very step, so an interruption
     leaves no trace in any file.
     """
     experiment, folder, loader, profiler = job.experiment, job.folder, job.loader, job.profiler
@@ -135,7 +138,7 @@ def _run(job: _Job, state: TrainState, start: int) -> str:
     pictures, validator = Pictures(experiment, folder, job.mirror), Validator(experiment)
     progress = TrainingProgress(num_steps, start, experiment.images_per_step, job.quiet)
     log = Log(experiment, folder, progress, job.mirror, start, job.flops)
-    progress.say("loading data, compiling …")
+    progress.say("loading data, compiling …" if num_steps else "nothing to train: the initial weights are saved")
     with (
         progress,
         closing(profiler),
@@ -154,21 +157,44 @@ def _run(job: _Job, state: TrainState, start: int) -> str:
                 log.compiled(step, metrics)
             progress.advance(per_call)
             stopping = job.stop.after(step // per_call) or step == num_steps
-            if step % options.log_every == 0:
+            due = step % options.checkpoint_every == 0
+            scores: dict[str, float] = {}
+            if due or stopping:
+                watch.check()  # what is not finite is neither scored nor saved
+                with log.aside(metrics):
+                    scores = validator.score(step, state, progress)
+            if step % options.log_every == 0 or (due and scores):
                 watch.check()
-                log.write(step, metrics)
+                log.write(step, metrics, scores if due else {})
             if options.sample_every and (step == num_steps or step % options.sample_every == 0):
                 watch.check()
                 with log.aside(metrics):
                     pictures.draw(step, state)
-            if step % options.checkpoint_every == 0 or stopping:
-                watch.check()  # what is not finite is never saved
+            if due or stopping:
                 with log.aside(metrics):
-                    score = validator.score(step, state, progress)
-                    checkpointer.save(step, state, position=step * experiment.images_per_step, score=score)
+                    best = next(iter(scores.values()), None)
+                    checkpointer.save(step, state, position=step * experiment.images_per_step, score=best)
             if stopping:
                 break
+        if num_steps == 0:
+            step = 0
+            scores = validator.score(step, state, progress)
+            checkpointer.save(step, state, position=0, score=next(iter(scores.values()), None))
     return "completed" if step == num_steps else job.stop.status
+
+
+def _first_state(
+    experiment: Experiment, loader: Loader, abstract: TrainState, folder: RunFolder, trust: bool
+) -> TrainState:
+    """The state before the first step: random, or from the weights that the config names."""
+    state = initial_state(experiment, loader, abstract)
+    source = experiment.train.init_from
+    if source is None:
+        return state
+    with together():
+        weights = find_weights(source, abstract, trust)
+    on_main(lambda: folder.update_manifest(init_from=dict(weights.origin)))
+    return with_weights(state, weights)
 
 
 def _check_start(experiment: Experiment, start: int, folder: RunFolder) -> None:

@@ -161,8 +161,16 @@ class PairMetric(Metric):
         weights: Any,
         images: Float[Array, "batch height width channels"],
         targets: Float[Array, "batch height width channels"],
+        mask: Float[Array, "batch height width 1"] | None = None,
     ) -> Float[Array, "batch"]:
         """The value of each pair of images in [0, 1]; pure. NaN where an image has a NaN.
+
+        Args:
+            weights: What `load` gave.
+            images: What is measured.
+            targets: What it should be.
+            mask: 1 where pixels were known and 0 in holes, of images that were inpainted; only metrics of a region
+                look at it.
 
         Raises:
             ConfigError: The images have not the channels that `color` needs, or `crop` leaves nothing.

@@ -4,12 +4,14 @@ import dataclasses
 import functools
 from typing import Any, ClassVar, Literal
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from jgr.errors import ConfigError
 from jgr.metrics import pretrained
-from jgr.metrics.fidelity import mae, mse, psnr
+from jgr.metrics.color import crop_border
+from jgr.metrics.fidelity import decibels, mae, mse, psnr
 from jgr.metrics.metric import PairMetric, Value
 from jgr.metrics.perceptual import lpips
 from jgr.metrics.similarity import ms_ssim, ssim
@@ -19,14 +21,36 @@ Images = Float[Array, "batch height width channels"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PSNR(PairMetric):
-    """Peak signal-to-noise ratio in dB of each image, then the mean; infinite where one image equals its target."""
+    """Peak signal-to-noise ratio in dB of each image, then the mean; infinite where one image equals its target.
+
+    Args:
+        region: "all" pixels, or only those in "holes" of the mask that inpainting was to fill.
+    """
+
+    region: Literal["all", "holes"] = "all"
 
     higher_is_better: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
-        """Psnr."""
-        return "psnr"
+        """Psnr, or psnr_holes."""
+        return "psnr" if self.region == "all" else "psnr_holes"
+
+    def values(
+        self, weights: None, images: Images, targets: Images, mask: Float[Array, "batch height width 1"] | None = None
+    ) -> Float[Array, "batch"]:
+        """See `PairMetric.values`; of an image without holes, their error is NaN.
+
+        Raises:
+            ConfigError: Holes are asked for, and there is no mask.
+        """
+        if self.region == "all":
+            return super().values(weights, images, targets)
+        if mask is None:
+            raise ConfigError(f"{self.name} needs records with a mask: degrade them by a mask, or set region='all'")
+        errors = jnp.square(self._prepared(images) - self._prepared(targets)).mean(axis=-1, keepdims=True)
+        holes = 1.0 - crop_border(mask, self.crop)
+        return decibels((errors * holes).sum(axis=(1, 2, 3)) / holes.sum(axis=(1, 2, 3)))
 
     def compare(self, weights: None, images: Images, targets: Images) -> Float[Array, "batch"]:
         """See `jgr.metrics.psnr`."""

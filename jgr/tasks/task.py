@@ -75,23 +75,22 @@ class Sampler(Protocol):
 
 @runtime_checkable
 class Restorer(Protocol):
-    """A task that makes a degraded image good again."""
+    """A task that makes a degraded image good again.
 
-    @property
-    def degradation(self) -> str:
-        """What was done to the images it restores, such as "awgn-s25": part of the protocol of every number."""
-        ...
+    It may also have `scale`, how many times larger it makes images, and `on_host`, True where `restore` is plain Python
+    on NumPy arrays; and `degrade(batch, keys) -> batch`, what it was trained to undo, for evaluations that do not say
+    how images are degraded.
+    """
 
     def restore(
         self, state: TrainState, batch: Batch, keys: Key[Array, "batch"]
     ) -> Float[Array, "batch height width channels"]:
-        """Restored images, of the size of the batch's `target`, or of its `image` where it has none.
-
-        They are compared after clipping to [0, 1].
+        """Restored images, of the size of the batch's `target`. They are compared after clipping to [0, 1].
 
         Args:
             state: The state.
-            batch: `image` in [0, 1] and whatever else the records have.
+            batch: Degraded `image`, in units of [0, 1], and whatever else the degradation tells: `sigma`, `mask`,
+                `kernel`, `quality`, see `jgr.degradations.degradation.Record`.
             keys: One a record, for restorers that draw something.
         """
         ...

@@ -68,8 +68,6 @@ class Toy(Blind):
 class Handy(Toy):
     """It can all that metrics ask for; what it says of a record follows from the record alone."""
 
-    degradation = "noise"
-
     def restore(self, state, batch, keys):
         noise = jax.vmap(lambda key: jax.random.normal(key, batch["image"].shape[1:]))(keys)
         return batch["image"] * 0.9 + 0.05 * noise
@@ -231,8 +229,8 @@ def test_metrics_of_records():
     assert found["bits_per_dim"].value == pytest.approx((sums.mean() + 1) / (64 * np.log(2)) + np.log2(255), rel=1e-6)
     assert found["active_units"].value == 1
     assert found["log_likelihood"].protocol == "log_likelihood_iw4"
-    assert found["psnr"].protocol == "psnr_gray_u8/noise"
-    assert found["psnr_pooled"].protocol == "psnr_pooled_gray_float/noise"
+    assert found["psnr"].protocol == "psnr_gray_u8"
+    assert found["psnr_pooled"].protocol == "psnr_pooled_gray_float"
     assert found["psnr_pooled"].values is None
     # noise of 0.05 and a tenth of the image missing
     assert found["psnr_pooled"].value == pytest.approx(-10 * np.log10(np.mean((images * 0.1) ** 2) + 0.05**2), abs=1.5)
@@ -260,8 +258,6 @@ def test_neither_batches_nor_devices_change_the_numbers(mesh, batch_size):
 
 def test_a_restored_image_that_equals_its_target_has_infinite_psnr():
     class Perfect(Toy):
-        degradation = "none"
-
         def restore(self, state, batch, keys):
             return batch["image"]
 

@@ -1,0 +1,1 @@
+"""What spoils images: for training on the device, and as frozen protocols for evaluation."""

@@ -1,0 +1,64 @@
+"""Pictures of restored images: degraded | restored | truth | error, the whole image above a part of it, enlarged."""
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+_ZOOM = 3
+_ERROR_GAIN = 4  # of the error image: a difference of 64 levels is white
+_LINE = 2
+_MAX_SIDE = 640  # of an image in a panel; larger ones are shown by every second pixel, or fewer
+
+
+def panel(
+    degraded: Float[np.ndarray, "small_height small_width channels"],
+    restored: Float[np.ndarray, "height width channels"],
+    target: Float[np.ndarray, "height width channels"],
+) -> UInt8[np.ndarray, "rows columns channels"]:
+    """One image's picture.
+
+    The enlarged part is where the truth has the most detail. The error is that of the restored image, four times as
+    bright.
+
+    Args:
+        degraded: In units of [0, 1]; enlarged by repeating pixels where it is smaller than the others.
+        restored: In units of [0, 1].
+        target: What it should be.
+    """
+    factor = max(1, round(target.shape[0] / degraded.shape[0]))
+    degraded = degraded.repeat(factor, axis=0).repeat(factor, axis=1)[: target.shape[0], : target.shape[1]]
+    error = _ERROR_GAIN * np.abs(restored - target)
+    images = [np.clip(image, 0.0, 1.0) for image in (degraded, restored, target, error)]
+    top, left, side = _most_detailed(target.mean(axis=-1))
+    step = -(-max(target.shape[:2]) // _MAX_SIDE)
+    parts = [
+        image[top : top + side, left : left + side].repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1) for image in images
+    ]
+    rows = [_row([image[::step, ::step] for image in images]), _row(parts)]
+    width = max(row.shape[1] for row in rows)
+    rows = [np.pad(row, ((0, _LINE), (0, width - row.shape[1]), (0, 0)), constant_values=1.0) for row in rows]
+    return np.floor(np.concatenate(rows) * 255.0 + 0.5).astype(np.uint8)
+
+
+def stacked(
+    panels: list[UInt8[np.ndarray, "rows columns channels"]],
+) -> UInt8[np.ndarray, "all_rows most_columns channels"]:
+    """Panels below each other."""
+    width = max(one.shape[1] for one in panels)
+    return np.concatenate(
+        [np.pad(one, ((0, 0), (0, width - one.shape[1]), (0, 0)), constant_values=255) for one in panels]
+    )
+
+
+def _row(images: list[np.ndarray]) -> np.ndarray:
+    line = np.ones((images[0].shape[0], _LINE, images[0].shape[2]), images[0].dtype)
+    return np.concatenate([part for image in images for part in (image, line)], axis=1)
+
+
+def _most_detailed(gray: Float[np.ndarray, "height width"]) -> tuple[int, int, int]:
+    """Top, left and side of the square with the steepest slopes among those of a coarse grid."""
+    side = max(1, min(*gray.shape, max(24, min(gray.shape) // _ZOOM)))
+    slopes = sum(np.abs(np.diff(gray, axis=axis, append=np.take(gray, [-1], axis))) for axis in (0, 1))
+    total = np.pad(slopes, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
+    top, left = np.unravel_index(int(np.argmax(sums[::4, ::4])), sums[::4, ::4].shape)
+    return int(top) * 4, int(left) * 4, side

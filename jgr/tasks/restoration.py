@@ -1,0 +1,289 @@
+"""Restoration of degraded images by a network that is trained on pairs of degraded and clean ones."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jaxtyping import Array, Float, Key
+
+from jgr.degradations.degradation import Degradation
+from jgr.errors import ConfigError
+from jgr.layers.padding import pad_to_multiple
+from jgr.losses.adversarial import AdversarialLoss, non_saturating
+from jgr.losses.restoration import L1, Loss, Weighted
+from jgr.mesh import gathered
+from jgr.metrics.fidelity import decibels, mse
+from jgr.optim import Optimizer
+from jgr.state import TrainState, Tree
+from jgr.tasks.task import Batch, Task
+from jgr.tasks.update import update
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adversarial:
+    """An adversarial term: a discriminator of clean and restored images, trained in turn with the network.
+
+    Args:
+        discriminator: Module; `(images in [0, 1], train) -> logits [batch]`.
+        loss: An `AdversarialLoss`, by import path; its generator's part is added to the network's loss.
+        weight: Of that part. 5e-3: Wang et al. 2018, ESRGAN, section 4.1.
+        optimizer: Owns the discriminator's parameters.
+    """
+
+    discriminator: nn.Module
+    loss: AdversarialLoss = non_saturating
+    weight: float = 5e-3
+    optimizer: Optimizer = dataclasses.field(default_factory=lambda: Optimizer(rule=optax.adam, learning_rate=1e-4))
+
+    def __post_init__(self) -> None:
+        if self.weight <= 0:
+            raise ConfigError(f"weight = {self.weight} must be positive; set adversarial to None for no such term")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Restoration(Task):
+    """A network that learns to undo a degradation.
+
+    Each step degrades clean images anew, each record with a key of its own, on the device.
+
+    Args:
+        network: Module; `(degraded images with condition maps [batch, height, width, channels + maps], train) ->
+            [batch, scale * height, scale * width, channels]`. It may have `multiple`, of which the sides must be one
+            (images are padded by reflection), and `scale`, for super-resolution.
+        degradation: What spoils the images; None where the records have a `target` besides their `image`.
+        loss: Of restored images against clean ones.
+        optimizer: Owns the network's parameters.
+        inputs: What the network is told besides the image, by names of `jgr.degradations.degradation.Record`, such as
+            "sigma", "mask" or "quality": each becomes a map that follows the image's channels.
+        residual: Whether the network gives what is to be taken away, degraded minus clean (Zhang et al. 2017, DnCNN,
+            section III.A), instead of the image itself.
+        stage_weight: Weight of the loss of every earlier stage of a recurrent network, which needs a method
+            `all_stages`; 0 to train on the last alone.
+        adversarial: An adversarial term; None for none.
+    """
+
+    network: nn.Module
+    degradation: Degradation | None = None
+    loss: Loss = dataclasses.field(default_factory=L1)
+    optimizer: Optimizer = dataclasses.field(default_factory=lambda: Optimizer(rule=optax.adam, learning_rate=1e-3))
+    inputs: tuple[str, ...] = ()
+    residual: bool = False
+    stage_weight: float = 0.0
+    adversarial: Adversarial | None = None
+
+    def __post_init__(self) -> None:
+        if self.stage_weight < 0:
+            raise ConfigError(f"stage_weight = {self.stage_weight} must not be negative")
+        if self.stage_weight and not hasattr(self.network, "all_stages"):
+            raise ConfigError(
+                f"stage_weight = {self.stage_weight}: {type(self.network).__qualname__} has no method all_stages"
+            )
+        if self.residual and self.scale != 1:
+            raise ConfigError(f"residual=True does not go with a network that enlarges images {self.scale} times")
+
+    @property
+    def scale(self) -> int:
+        """How many times larger restored images are than degraded ones."""
+        return getattr(self.network, "scale", 1)
+
+    @property
+    def averaged_networks(self) -> tuple[str, ...]:
+        """The network that restores."""
+        return ("network",)
+
+    def init(self, key: Key[Array, ""], batch: Batch) -> TrainState:
+        """See `Task.init`.
+
+        Raises:
+            ConfigError: If the records have no target, the degradation does not give what the network is to be told,
+                or the network's images are not of the target's size.
+        """
+        first = {name: value[:2] for name, value in batch.items()}
+        pair = jax.eval_shape(self.degrade, first, jax.eval_shape(lambda k: jax.random.split(k, 2), key))
+        self._check_inputs(pair)
+        shape = jax.eval_shape(self._network_input, pair).shape
+        keys = jax.random.split(key)
+        made = jax.eval_shape(lambda k: self.network.init_with_output(k, jnp.zeros(shape), train=True)[0], key)
+        if (given := self._size_of(pair["image"], made)) != pair["target"].shape:
+            raise ConfigError(
+                f"config.task.network makes images of {_size(given)} of degraded ones of {_size(pair['image'].shape)}, "
+                f"but clean ones are {_size(pair['target'].shape)}: set its channels and scale, or the data's color"
+            )
+        networks = {"network": self.network.init(keys[0], jnp.zeros(shape), train=True)}
+        if self.adversarial is not None:
+            images = jnp.zeros(pair["target"].shape)
+            networks["discriminator"] = self.adversarial.discriminator.init(keys[1], images, train=True)
+        params = {name: variables.pop("params") for name, variables in networks.items()}
+        optimizers = {"network": self.optimizer}
+        if self.adversarial is not None:
+            optimizers["discriminator"] = self.adversarial.optimizer
+        return TrainState(
+            step=jnp.int32(0),
+            params=params,
+            model_state=networks,
+            opt_state={
+                name: optimizer.transformation().init({name: params[name]}) for name, optimizer in optimizers.items()
+            },
+        )
+
+    def step(self, state: TrainState, batch: Batch, key: Key[Array, ""]) -> tuple[TrainState, dict[str, Any]]:
+        """See `Task.step`: an update of the discriminator, if there is one, then one of the network."""
+        records = {name: value[0] for name, value in batch.items()}
+        if self.adversarial is None:
+            return update(state, "network", self.optimizer, self._loss, records, key, networks=("network",))
+        discriminator_key, key = jax.random.split(key)
+        loss = partial(self._discriminator_loss, gathered(state.params["network"]))
+        state, judged = update(
+            state,
+            "discriminator",
+            self.adversarial.optimizer,
+            loss,
+            records,
+            discriminator_key,
+            networks=("discriminator",),
+        )
+        loss = partial(self._adversarial_loss, gathered(state.params["discriminator"]))
+        state, metrics = update(state, "network", self.optimizer, loss, records, key, networks=("network",))
+        return state, judged | metrics
+
+    def degrade(self, batch: Batch, keys: Key[Array, "batch"]) -> Batch:
+        """The batch with degraded `image` and clean `target`, and what the degradation says of itself.
+
+        Args:
+            batch: Clean `image` in [0, 1]; or degraded `image` and `target`, for a task without degradation.
+            keys: One a record.
+
+        Raises:
+            ConfigError: If there is neither a degradation nor a target.
+        """
+        if self.degradation is not None:
+            return self.degradation(batch, keys)
+        if "target" not in batch:
+            raise ConfigError("config.task.degradation is None, and the records of config.data have no target")
+        return batch
+
+    def restore(
+        self, state: TrainState, batch: Batch, keys: Key[Array, "batch"]
+    ) -> Float[Array, "batch height width channels"]:
+        """Restored images; batch norm uses its running statistics. See `jgr.tasks.task.Restorer`."""
+        self._check_inputs(batch)
+        variables = {"params": state.params["network"], **state.model_state["network"]}
+        output: Any = self.network.apply(variables, self._network_input(batch), train=False)
+        return self._finish(batch["image"], output)
+
+    def _check_inputs(self, batch: Mapping[str, Any]) -> None:
+        """Raises ConfigError where the batch lacks what the network is to be told, or that makes no map."""
+        for name in self.inputs:
+            if name not in batch:
+                raise ConfigError(f"config.task.inputs names {name!r}, which the degraded images do not come with")
+            if len(batch[name].shape) not in (1, 4):
+                raise ConfigError(f"config.task.inputs: {name!r} of shape {batch[name].shape[1:]} makes no map")
+
+    def _network_input(self, batch: Mapping[str, Array]) -> Float[Array, "batch height width channels_and_maps"]:
+        """Degraded images with their maps, padded to the network's multiple."""
+        image = batch["image"]
+        maps = [
+            jnp.broadcast_to(value.reshape(-1, 1, 1, 1), (*image.shape[:3], 1)) if value.ndim == 1 else value
+            for value in (batch[name] for name in self.inputs)
+        ]
+        return pad_to_multiple(jnp.concatenate([image, *maps], axis=-1), getattr(self.network, "multiple", 1))
+
+    def _finish(
+        self, degraded: Float[Array, "batch height width channels"], output: Array
+    ) -> Float[Array, "*stages batch new_height new_width channels"]:
+        """The restored images from the network's output: without the padding, the residual taken away."""
+        height, width = (side * self.scale for side in degraded.shape[1:3])
+        output = output[..., :height, :width, :]
+        if not self.residual:
+            return output
+        return degraded.reshape((1,) * (output.ndim - 4) + degraded.shape) - output  # stages lie before the batch
+
+    def _size_of(self, degraded: Any, output: Any) -> tuple[int, ...]:
+        """Shape of the restored images."""
+        return jax.eval_shape(self._finish, degraded, output).shape
+
+    def _loss(
+        self, params: dict[str, Tree], model_state: dict[str, Tree], batch: Batch, keys: Key[Array, "batch"]
+    ) -> tuple[Float[Array, ""], tuple[dict[str, Tree], dict[str, Float[Array, ""]]]]:
+        _, loss, state, metrics = self._restored_loss(params["network"], model_state, batch, keys)
+        return loss, ({"network": state}, metrics)
+
+    def _adversarial_loss(
+        self,
+        discriminator_params: Tree,
+        params: dict[str, Tree],
+        model_state: dict[str, Tree],
+        batch: Batch,
+        keys: Key[Array, "batch"],
+    ) -> tuple[Float[Array, ""], tuple[dict[str, Tree], dict[str, Float[Array, ""]]]]:
+        assert self.adversarial is not None
+        restored, loss, state, metrics = self._restored_loss(params["network"], model_state, batch, keys)
+        logits, _ = self._judge(discriminator_params, model_state["discriminator"], restored)
+        term = self.adversarial.loss.generator(logits)
+        return loss + self.adversarial.weight * term, ({"network": state}, {**metrics, "adversarial": term})
+
+    def _discriminator_loss(
+        self,
+        network_params: Tree,
+        params: dict[str, Tree],
+        model_state: dict[str, Tree],
+        batch: Batch,
+        keys: Key[Array, "batch"],
+    ) -> tuple[Float[Array, ""], tuple[dict[str, Tree], dict[str, Float[Array, ""]]]]:
+        assert self.adversarial is not None
+        pair = self.degrade(batch, keys)
+        restored, _ = self._restored(network_params, model_state["network"], pair)
+        real, state = self._judge(params["discriminator"], model_state["discriminator"], pair["target"])
+        fake, state = self._judge(params["discriminator"], state, restored)
+        metrics = {"real_logits": real.mean(), "fake_logits": fake.mean()}
+        return self.adversarial.loss.discriminator(real, fake), ({"discriminator": state}, metrics)
+
+    def _restored_loss(
+        self, params: Tree, model_state: dict[str, Tree], batch: Batch, keys: Key[Array, "batch"]
+    ) -> tuple[Array, Float[Array, ""], Tree, dict[str, Float[Array, ""]]]:
+        """Restored images, their loss, the network's model state, and metrics."""
+        pair = self.degrade(batch, keys)
+        target = pair["target"]
+        if self.stage_weight:
+            stages, state = self._restored(params, model_state["network"], pair, method="all_stages")
+            *early, restored = stages
+            earlier = self.stage_weight * sum(self.loss(stage, target).mean() for stage in early)
+        else:
+            restored, state = self._restored(params, model_state["network"], pair)
+            earlier = jnp.float32(0.0)
+        error = mse(jax.lax.stop_gradient(jnp.clip(restored, 0.0, 1.0)), target).mean()
+        metrics = {"psnr": decibels(error)}
+        if isinstance(self.loss, Weighted):
+            metrics |= {name: value.mean() for name, value in self.loss.parts(restored, target).items()}
+            loss = jnp.stack([earlier, *(metrics[name] for name in self.loss.terms)]).sum()
+        else:
+            loss = self.loss(restored, target).mean() + earlier
+        return restored, loss, state, metrics
+
+    def _restored(
+        self, params: Tree, collections: Tree, pair: Mapping[str, Array], method: str | None = None
+    ) -> tuple[Any, Tree]:
+        """Restored images, in training, and the network's model state."""
+        output, changed = self.network.apply(
+            {"params": params, **collections},
+            self._network_input(pair),
+            train=True,
+            mutable=list(collections),
+            method=method,
+        )
+        return self._finish(pair["image"], output), changed
+
+    def _judge(self, params: Tree, collections: Tree, images: Array) -> tuple[Float[Array, "batch"], Tree]:
+        assert self.adversarial is not None
+        return self.adversarial.discriminator.apply(
+            {"params": params, **collections}, images, train=True, mutable=list(collections)
+        )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(str(side) for side in shape[-3:])

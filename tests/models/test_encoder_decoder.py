@@ -1,0 +1,164 @@
+import importlib.util
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jgr.errors import ConfigError
+from jgr.models.encoder_decoder import EncoderDecoder
+
+SMALL = dict(patch_size=8, stride=4, widths=(4, 6), bottleneck=5)
+
+
+@pytest.fixture(scope="module")
+def twins():
+    """experiments/torch_restoration_b.py."""
+    pytest.importorskip("torch")
+    path = Path(__file__).parents[2] / "experiments" / "torch_restoration_b.py"
+    spec = importlib.util.spec_from_file_location("torch_restoration_b", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def images_of(*shape, seed=0):
+    return jax.random.uniform(jax.random.key(seed), shape)
+
+
+def shapes_of(network, channels=None, side=32):
+    images = jnp.zeros((1, side, side, channels or network.channels))
+    return jax.eval_shape(lambda key: network.init(key, images, train=True), jax.random.key(0))
+
+
+def num_parameters(network):
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes_of(network)["params"]))
+
+
+def drawn(network, channels=None):
+    """Variables of which none is what it starts as, drawn without a compilation."""
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        values = rng.standard_normal(leaf.shape).astype(np.float32)
+        if len(leaf.shape) > 1:
+            return values / np.sqrt(np.prod(leaf.shape[:-1]), dtype=np.float32)
+        if path[-1].key in ("scale", "var", "temperature"):
+            return 1 + 0.2 * np.tanh(values)
+        return 0.3 * values
+
+    return jax.tree_util.tree_map_with_path(lambda *leaf: jnp.asarray(draw(*leaf)), shapes_of(network, channels))
+
+
+def of_twin(twin, images):
+    """What the twin makes of NHWC images."""
+    import torch
+
+    with torch.no_grad():
+        made = twin(torch.tensor(np.asarray(images)).permute(0, 3, 1, 2))
+    return np.moveaxis(made.numpy(), -3, -1)
+
+
+def closed_form(inputs, channels, patch_size, widths, bottleneck):
+    coarsest = (patch_size >> len(widths)) ** 2 * widths[-1]
+    down = sum(9 * low * high + 2 * high for low, high in zip([inputs, *widths], widths, strict=False))
+    up = sum(9 * low * high + 2 * high for low, high in zip([*widths[1:], widths[-1]], widths, strict=True))
+    matrices = coarsest * bottleneck + bottleneck + bottleneck * coarsest + coarsest
+    return down + matrices + up + 9 * widths[0] * channels + channels
+
+
+def test_parameter_counts():
+    # 4x4x128 to 256: 524,544 (the matrix that decides the size), and as many weights back
+    assert closed_form(3, 3, 32, (32, 64, 128), 256) == 1_385_283
+    assert num_parameters(EncoderDecoder()) == 1_385_283
+    assert num_parameters(EncoderDecoder(channels=1)) == closed_form(1, 1, 32, (32, 64, 128), 256)
+    assert num_parameters(EncoderDecoder(**SMALL)) == closed_form(3, 3, 8, (4, 6), 5)
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_agrees_with_pytorch_on_a_patch(twins, residual):
+    network, images = EncoderDecoder(**SMALL, residual=residual), images_of(2, 8, 8, 3)
+    variables = drawn(network)
+    twin = twins.EncoderDecoder(patch_size=8, widths=(4, 6), bottleneck=5, residual=residual)
+    twins.load(twin, variables)
+    expected = of_twin(twin.eval(), images)
+    got = jax.jit(lambda variables: network.apply(variables, images, train=False))(variables)
+    assert np.std(expected - np.asarray(images)) > 0.1
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("sides", [(12, 20), (9, 18), (5, 3)])
+def test_larger_images_are_means_of_overlapping_patches(sides):
+    network = EncoderDecoder(**SMALL, residual=False)
+    images, variables = images_of(2, *sides, 3), drawn(network)
+    apply = jax.jit(lambda images: network.apply(variables, images, train=False))
+    rows, columns = (max(8, -(-side // 4) * 4) for side in sides)
+    padded = np.pad(images, ((0, 0), (0, rows - sides[0]), (0, columns - sides[1]), (0, 0)), "reflect")
+    total, number = np.zeros_like(padded), np.zeros((1, rows, columns, 1))
+    for top in range(0, rows - 7, 4):
+        for left in range(0, columns - 7, 4):
+            where = (slice(None), slice(top, top + 8), slice(left, left + 8))
+            total[where] += apply(jnp.asarray(padded[where]))
+            number[where] += 1
+    expected = (total / number)[:, : sides[0], : sides[1]]
+    np.testing.assert_allclose(apply(images), expected, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(apply(images[:1]), expected[:1], rtol=0, atol=1e-5)
+
+
+def test_the_radius_is_how_far_a_pixel_is_seen():
+    network = EncoderDecoder(**SMALL)
+    variables, images = drawn(network), images_of(1, 8, 40, 3)
+    apply = jax.jit(lambda images: network.apply(variables, images, train=False))
+    start = apply(images)
+    farthest = 0
+    for column in (16, 19):  # the first and the last of a stride
+        difference = np.abs(apply(images.at[:, :, column].add(0.5)) - start).max((0, 1, 3))
+        farthest = max(farthest, np.abs(np.flatnonzero(difference > 1e-6) - column).max())
+    assert farthest == network.radius == 7
+
+
+def test_overfits_one_batch():
+    network, optimizer = EncoderDecoder(**SMALL | dict(widths=(16, 16), bottleneck=32)), optax.adam(1e-2)
+    clean = images_of(2, 8, 8, 3)
+    noisy = clean + 0.1 * jax.random.normal(jax.random.key(1), clean.shape)
+    variables = jax.jit(lambda key: network.init(key, noisy, train=True))(jax.random.key(0))
+    params, statistics = variables["params"], variables["batch_stats"]
+
+    @jax.jit
+    def step(params, statistics, state):
+        def loss_fn(params):
+            variables = {"params": params, "batch_stats": statistics}
+            made, changed = network.apply(variables, noisy, train=True, mutable=["batch_stats"])
+            return jnp.mean((made - clean) ** 2), changed["batch_stats"]
+
+        (loss, changed), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
+        changes, state = optimizer.update(gradients, state)
+        return optax.apply_updates(params, changes), changed, state, loss
+
+    state = optimizer.init(params)
+    for _ in range(300):
+        params, statistics, state, loss = step(params, statistics, state)
+    assert loss < 0.01 / 4  # a quarter of the noise's own
+
+
+def test_conditions_and_bfloat16():
+    network, images = EncoderDecoder(**SMALL), images_of(1, 8, 8, 4)
+    variables = drawn(network, channels=4)
+    restored, half = (
+        jax.jit(lambda network=network: network.apply(variables, images, train=False))()
+        for network in (network, network.clone(dtype=jnp.bfloat16))
+    )
+    assert restored.shape == (1, 8, 8, 3)
+    assert half.dtype == jnp.float32
+    assert 0 < float(jnp.abs(half - restored).max()) < 0.03 * float(jnp.abs(restored).max())
+
+
+def test_impossible_sizes_are_refused():
+    with pytest.raises(ConfigError, match="patch_size = 36 must be a multiple of 8"):
+        EncoderDecoder(patch_size=36)
+    with pytest.raises(ConfigError, match="stride = 12 must divide patch_size = 32"):
+        EncoderDecoder(stride=12)
+    with pytest.raises(ConfigError, match="1 channels, but channels = 3"):
+        shapes_of(EncoderDecoder(), channels=1)

@@ -1,0 +1,155 @@
+import importlib.util
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jgr.errors import ConfigError
+from jgr.models.prenet import VARIANTS, PReNet
+
+SMALL = dict(width=4, stages=2, blocks=2)
+
+
+@pytest.fixture(scope="module")
+def twins():
+    """experiments/torch_restoration_b.py."""
+    pytest.importorskip("torch")
+    path = Path(__file__).parents[2] / "experiments" / "torch_restoration_b.py"
+    spec = importlib.util.spec_from_file_location("torch_restoration_b", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def images_of(*shape, seed=0):
+    return jax.random.uniform(jax.random.key(seed), shape)
+
+
+def shapes_of(network, channels=None, side=32):
+    images = jnp.zeros((1, side, side, channels or network.channels))
+    return jax.eval_shape(lambda key: network.init(key, images, train=True), jax.random.key(0))
+
+
+def num_parameters(network):
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes_of(network)["params"]))
+
+
+def drawn(network, channels=None):
+    """Variables of which none is what it starts as, drawn without a compilation."""
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        values = rng.standard_normal(leaf.shape).astype(np.float32)
+        if len(leaf.shape) > 1:
+            return values / np.sqrt(np.prod(leaf.shape[:-1]), dtype=np.float32)
+        if path[-1].key in ("scale", "var", "temperature"):
+            return 1 + 0.2 * np.tanh(values)
+        return 0.3 * values
+
+    return jax.tree_util.tree_map_with_path(lambda *leaf: jnp.asarray(draw(*leaf)), shapes_of(network, channels))
+
+
+def of_twin(twin, images):
+    """What the twin makes of NHWC images."""
+    import torch
+
+    with torch.no_grad():
+        made = twin(torch.tensor(np.asarray(images)).permute(0, 3, 1, 2))
+    return np.moveaxis(made.numpy(), -3, -1)
+
+
+@pytest.mark.parametrize(
+    ("variant", "count"),
+    [  # the authors' networks
+        ("PReNet", 168_963),
+        ("PReNet_GRU", 150_499),
+        ("PReNet_r", 94_979),
+        ("PRN", 95_107),
+        ("PRN_r", 21_123),
+    ],
+)
+def test_parameter_counts_of_the_variants(variant, count):
+    assert num_parameters(PReNet(**VARIANTS[variant], stages=1)) == count  # all stages share the layers
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_all_stages_agree_with_pytorch(twins, variant):
+    network, images = PReNet(**SMALL | VARIANTS[variant]), images_of(2, 9, 7, 3)
+    variables, twin = drawn(network), twins.PReNet(**SMALL | VARIANTS[variant])
+    twins.load(twin, variables)
+    expected = of_twin(twin, images)
+    assert np.std(expected[1] - expected[0]) > 0.01
+    got = jax.jit(lambda variables: network.apply(variables, images, train=True, method="all_stages"))(variables)
+    assert got.shape == (2, 2, 9, 7, 3)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_the_restored_image_is_the_last_stage():
+    network, images = PReNet(**SMALL), images_of(1, 8, 8, 3)
+    variables = drawn(network)
+    stages = network.apply(variables, images, train=False, method="all_stages")
+    np.testing.assert_array_equal(network.apply(variables, images, train=False), stages[-1])
+
+
+@pytest.mark.parametrize("variant", ["PReNet", "PReNet_GRU", "PRN"])
+def test_the_radius_is_how_far_a_pixel_is_seen(variant):
+    network = PReNet(**SMALL | VARIANTS[variant])
+    radius, variables = network.radius, drawn(network)
+    images = images_of(1, 3, 2 * radius + 11, 3)
+    centre = radius + 5
+    pixel = jax.grad(lambda images: network.apply(variables, images, train=False)[:, :, centre].sum())
+    columns = np.flatnonzero(np.abs(jax.jit(pixel)(images)).max((0, 1, 3)))
+    assert (columns.min(), columns.max()) == (centre - radius, centre + radius)
+
+
+def test_overfits_one_batch_and_remat_changes_no_gradient():
+    network, optimizer = PReNet(**SMALL | dict(width=8)), optax.adam(1e-2)
+    clean = images_of(2, 8, 8, 3)
+    noisy = clean + 0.1 * jax.random.normal(jax.random.key(1), clean.shape)
+
+    def loss_and_gradients(network):
+        return jax.jit(
+            jax.value_and_grad(lambda variables: jnp.mean((network.apply(variables, noisy, train=True) - clean) ** 2))
+        )
+
+    plain, again = loss_and_gradients(network), loss_and_gradients(network.clone(remat=True))
+    update = jax.jit(optimizer.update)
+    variables = jax.jit(lambda key: network.init(key, noisy, train=True))(jax.random.key(0))
+    state = optimizer.init(variables)
+    for _ in range(200):
+        loss, gradients = plain(variables)
+        changes, state = update(gradients, state)
+        variables = optax.apply_updates(variables, changes)
+    loss, gradients = plain(variables)
+    assert loss < 0.01 / 4  # a quarter of the noise's own
+    loss_again, gradients_again = again(variables)
+    np.testing.assert_allclose(loss_again, loss, rtol=1e-5)
+    largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradients))
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * largest),
+        gradients_again,
+        gradients,
+    )
+
+
+def test_conditions_and_bfloat16():
+    network, images = PReNet(**SMALL), images_of(1, 8, 8, 4)
+    variables = drawn(network, channels=4)
+    assert variables["params"]["first"]["kernel"].shape == (3, 3, 4 + 3, 4)
+    restored, half = (
+        jax.jit(lambda network=network: network.apply(variables, images, train=False))()
+        for network in (network, network.clone(dtype=jnp.bfloat16))
+    )
+    assert restored.shape == (1, 8, 8, 3)
+    assert half.dtype == jnp.float32
+    assert 0 < float(jnp.abs(half - restored).max()) < 0.03 * float(jnp.abs(restored).max())
+
+
+def test_impossible_settings_are_refused():
+    with pytest.raises(ConfigError, match="stages = 0 must be at least 1"):
+        PReNet(stages=0)
+    with pytest.raises(ConfigError, match="1 channels, but channels = 3"):
+        shapes_of(PReNet(), channels=1)

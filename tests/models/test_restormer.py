@@ -1,0 +1,144 @@
+import importlib.util
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jgr.errors import ConfigError
+from jgr.models.restormer import VARIANTS, Restormer
+
+SMALL = dict(width=4, blocks=(1, 1), refinement_blocks=1, heads=(1, 2))
+
+
+@pytest.fixture(scope="module")
+def twins():
+    """experiments/torch_restoration_b.py."""
+    pytest.importorskip("torch")
+    path = Path(__file__).parents[2] / "experiments" / "torch_restoration_b.py"
+    spec = importlib.util.spec_from_file_location("torch_restoration_b", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def images_of(*shape, seed=0):
+    return jax.random.uniform(jax.random.key(seed), shape)
+
+
+def shapes_of(network, channels=None, side=32):
+    images = jnp.zeros((1, side, side, channels or network.channels))
+    return jax.eval_shape(lambda key: network.init(key, images, train=True), jax.random.key(0))
+
+
+def num_parameters(network):
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes_of(network)["params"]))
+
+
+def drawn(network, channels=None):
+    """Variables of which none is what it starts as, drawn without a compilation."""
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        values = rng.standard_normal(leaf.shape).astype(np.float32)
+        if len(leaf.shape) > 1:
+            return values / np.sqrt(np.prod(leaf.shape[:-1]), dtype=np.float32)
+        if path[-1].key in ("scale", "var", "temperature"):
+            return 1 + 0.2 * np.tanh(values)
+        return 0.3 * values
+
+    return jax.tree_util.tree_map_with_path(lambda *leaf: jnp.asarray(draw(*leaf)), shapes_of(network, channels))
+
+
+def of_twin(twin, images):
+    """What the twin makes of NHWC images."""
+    import torch
+
+    with torch.no_grad():
+        made = twin(torch.tensor(np.asarray(images)).permute(0, 3, 1, 2))
+    return np.moveaxis(made.numpy(), -3, -1)
+
+
+@pytest.mark.parametrize(
+    ("variant", "count"),
+    [("deblurring", 26_126_644), ("gray-denoising", 26_109_076), ("colour-denoising", 26_111_668)],  # the authors'
+)
+def test_parameter_counts_of_the_variants(variant, count):
+    network = Restormer(**VARIANTS[variant])
+    assert num_parameters(network) == count
+    assert network.multiple == 8
+    assert network.radius is None
+
+
+@pytest.mark.parametrize("bias_free", [True, False])
+def test_agrees_with_pytorch(twins, bias_free):
+    network, images = Restormer(**SMALL, bias_free=bias_free), images_of(2, 12, 8, 3)
+    variables, twin = drawn(network), twins.Restormer(**SMALL, bias_free=bias_free)
+    twins.load(twin, variables)
+    expected = of_twin(twin, images)
+    assert np.std(expected - np.asarray(images)) > 0.1
+    got = jax.jit(lambda variables: network.apply(variables, images, train=True))(variables)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_overfits_one_batch_and_remat_changes_no_gradient():
+    network, optimizer = Restormer(**SMALL | dict(width=8)), optax.adam(1e-2)
+    clean = images_of(2, 8, 8, 3)
+    noisy = clean + 0.1 * jax.random.normal(jax.random.key(1), clean.shape)
+
+    def loss_and_gradients(network):
+        return jax.jit(
+            jax.value_and_grad(lambda variables: jnp.mean((network.apply(variables, noisy, train=True) - clean) ** 2))
+        )
+
+    plain, again = loss_and_gradients(network), loss_and_gradients(network.clone(remat=True))
+    update = jax.jit(optimizer.update)
+    variables = jax.jit(lambda key: network.init(key, noisy, train=True))(jax.random.key(0))
+    state = optimizer.init(variables)
+    for _ in range(100):
+        loss, gradients = plain(variables)
+        changes, state = update(gradients, state)
+        variables = optax.apply_updates(variables, changes)
+    loss, gradients = plain(variables)
+    assert loss < 0.01 / 4  # a quarter of the noise's own
+    loss_again, gradients_again = again(variables)
+    np.testing.assert_allclose(loss_again, loss, rtol=1e-5)
+    largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradients))
+    jax.tree.map(
+        lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * largest),
+        gradients_again,
+        gradients,
+    )
+
+
+def test_a_flat_image_has_finite_gradients():
+    network = Restormer(**SMALL)
+    images = jnp.zeros((1, 8, 8, 3))
+    gradients = jax.jit(jax.grad(lambda variables: network.apply(variables, images, train=True).sum()))(drawn(network))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
+def test_conditions_and_bfloat16():
+    network, images = Restormer(**SMALL), images_of(1, 8, 8, 4)
+    variables = drawn(network, channels=4)
+    assert variables["params"]["first"]["kernel"].shape == (3, 3, 4, 4)
+    restored, half = (
+        jax.jit(lambda network=network: network.apply(variables, images, train=False))()
+        for network in (network, network.clone(dtype=jnp.bfloat16))
+    )
+    assert restored.shape == (1, 8, 8, 3)
+    assert half.dtype == jnp.float32
+    assert 0 < float(jnp.abs(half - restored).max()) < 0.05 * float(jnp.abs(restored).max())
+
+
+def test_sizes_that_do_not_fit_are_refused():
+    with pytest.raises(ConfigError, match=r"8x12.*multiples of 8"):
+        Restormer().init(jax.random.key(0), jnp.zeros((1, 8, 12, 3)), train=True)
+    with pytest.raises(ConfigError, match="heads = 5 must divide the 48 channels"):
+        shapes_of(Restormer(heads=(5, 2, 4, 8)))
+    with pytest.raises(ConfigError, match="one for each level"):
+        Restormer(heads=(1, 2))
+    with pytest.raises(ConfigError, match="width = 7 must be even"):
+        Restormer(width=7)
