@@ -3,8 +3,8 @@
     jgr train --config=configs/restoration/classical.py --workdir=runs/bm3d
     jgr evaluate runs/bm3d
 
-BM3D at sigma 25 on BSD68, unless an argument names another of `METHODS`: classical.py:nlm. Nothing is trained; the first
-command takes seconds. `JGR_DATA` names the folder with the test sets.
+BM3D at sigma 25 on BSD68, unless an argument names another of `METHODS`: classical.py:nlm. Nothing is trained; the
+first command takes seconds. `JGR_DATA` names the folder with the test sets.
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,7 @@
 """An experiment: the sections of a config, and the objects they stand for."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -188,12 +188,15 @@ class Experiment:
         return with_average(state, self.task.averaged_networks) if self.train.average.half_life else state
 
 
-def open_experiment(config: ConfigDict | Mapping[str, Any], trust: bool = True) -> Experiment:
-    """Builds the objects of a resolved config; data sets are opened, nothing is computed.
+def open_experiment(
+    config: ConfigDict | Mapping[str, Any], trust: bool = True, num_records: int | None = None
+) -> Experiment:
+    """Builds the objects of a resolved config; nothing is computed.
 
     Args:
         config: What `jgr.config.resolve` returns.
         trust: Whether it may name classes outside jgr, optax and flax.
+        num_records: Of the training data, which durations in epochs need; counted there when None.
 
     Raises:
         ConfigError: If a class refuses its values.
@@ -205,9 +208,10 @@ def open_experiment(config: ConfigDict | Mapping[str, Any], trust: bool = True) 
     if batch_size < 1:
         raise ConfigError(f"config.train.batch_size = {batch_size} must be at least 1")
     # Durations are counted in steps, a step may consume several batches, and only the task knows how many.
-    clock = _clock(plain, batch_size, data)
+    count = (lambda: len(data.source)) if num_records is None else (lambda: num_records)
+    clock = _clock(plain, batch_size, count)
     task = build(plain["task"], Task, "config.task", Context(trust=trust, clock=clock))
-    clock = _clock(plain, batch_size * task.batches_per_step, data)
+    clock = _clock(plain, batch_size * task.batches_per_step, count)
     context = Context(trust=trust, clock=clock)
     built = {
         "data": data,
@@ -259,7 +263,7 @@ def _computing_in(dtype: str, task: Task) -> Task:
     return dataclasses.replace(task, **changed)
 
 
-def _clock(plain: dict[str, Any], images_per_step: int, data: Data) -> Clock:
-    untimed = Clock(images_per_step, lambda: len(data.source))
+def _clock(plain: dict[str, Any], images_per_step: int, count: Callable[[], int]) -> Clock:
+    untimed = Clock(images_per_step, count)
     num_steps = untimed.steps(plain["train"]["num_steps"], "config.train.num_steps")
     return dataclasses.replace(untimed, num_steps=num_steps)

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
 import numpy as np
 from jaxtyping import UInt8
 from ml_collections import ConfigDict
@@ -14,7 +15,7 @@ from jgr.config import resolve
 from jgr.errors import CheckpointError, ConfigError
 from jgr.jobs.experiment import Evaluation, Experiment, open_evaluation, open_experiment
 from jgr.jobs.sampling import make_sample
-from jgr.jobs.step import make_loader, state_shapes
+from jgr.jobs.step import make_loader, state_shapes, state_shapes_from
 from jgr.mesh import Mesh
 from jgr.processes import is_main
 from jgr.run.folder import RunFolder
@@ -39,7 +40,10 @@ class Run:
     def __init__(self, workdir: str | Path, trust: bool = False) -> None:
         self.folder, self._trust = RunFolder.open(workdir, writes=is_main()), trust
         self.config: ConfigDict = resolve(self.folder.config(), Experiment, trust=trust)
-        self.experiment: Experiment = open_experiment(self.config, trust=trust)
+        records = self.folder.manifest().get("records")
+        self.experiment: Experiment = open_experiment(
+            self.config, trust=trust, num_records=records["number"] if records else None
+        )
 
     @cached_property
     def mesh(self) -> Mesh:
@@ -160,8 +164,13 @@ class Run:
 
     @cached_property
     def _abstract(self) -> TrainState:
-        shapes = state_shapes(self.experiment, make_loader(self.experiment))
-        return self.mesh.with_shardings(shapes)
+        records = self.folder.manifest().get("records")
+        if records is None:  # a run from before manifests told
+            return self.mesh.with_shardings(state_shapes(self.experiment, make_loader(self.experiment)))
+        batch = {
+            name: jax.ShapeDtypeStruct(shape, np.dtype(dtype)) for name, (shape, dtype) in records["batch"].items()
+        }
+        return self.mesh.with_shardings(state_shapes_from(self.experiment, batch))
 
 
 def load(workdir: str | Path, trust: bool = False) -> Run:

@@ -9,7 +9,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from jgr.config import config_hash, differences, to_plain
+from jgr.data.loader import Loader
 from jgr.errors import RunError
+from jgr.jobs.step import one_batch
 from jgr.run.folder import RunFolder
 from jgr.run.manifest import environment, new_manifest
 
@@ -63,9 +65,23 @@ def check_sources(folder: RunFolder, sources: dict[str, str]) -> None:
 
 
 def enter_session(
-    folder: RunFolder, config: ConfigDict, sources: dict[str, str], command: Sequence[str], say: Say
+    folder: RunFolder,
+    config: ConfigDict,
+    sources: dict[str, str],
+    records: dict[str, Any],
+    command: Sequence[str],
+    say: Say,
 ) -> None:
-    """Writes down that the run goes on, with what, and what changed in its config."""
+    """Writes down that the run goes on, with what, and what changed in its config.
+
+    Args:
+        folder: The run's.
+        config: Resolved.
+        sources: Fingerprints of the data, by name.
+        records: What `describe_records` gives.
+        command: The command line.
+        say: Takes lines for the user.
+    """
     changed = differences(folder.config(), config)
     for key, (old, new) in changed.items():
         say(f"config.{key}: {old!r} -> {new!r}" + _CONSEQUENCES.get(key, ""))
@@ -83,10 +99,17 @@ def enter_session(
         config_hash=config_hash(config),
         sessions=[*earlier, session],
         data=sources,
+        records=records,
         reproducible=_reproducibility([*earlier, session]),
         error=None,
         failure=None,
     )
+
+
+def describe_records(loader: Loader) -> dict[str, Any]:
+    """What the training data looks like: enough to open the run where that data is not."""
+    batch = {name: [list(spec.shape), str(spec.dtype)] for name, spec in one_batch(loader).items()}
+    return {"number": loader.num_records, "batch": batch}
 
 
 def _reproducibility(sessions: list[dict[str, Any]]) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -122,9 +122,22 @@ def state_shapes(experiment: Experiment, loader: Loader) -> TrainState:
     Raises:
         ConfigError: If the networks do not fit the data.
     """
-    one_batch = {name: jax.ShapeDtypeStruct(spec.shape[1:], spec.dtype) for name, spec in loader.batch_spec().items()}
+    return state_shapes_from(experiment, one_batch(loader))
+
+
+def one_batch(loader: Loader) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of one batch of a training."""
+    return {name: jax.ShapeDtypeStruct(spec.shape[1:], spec.dtype) for name, spec in loader.batch_spec().items()}
+
+
+def state_shapes_from(experiment: Experiment, batch: Mapping[str, jax.ShapeDtypeStruct]) -> TrainState:
+    """`state_shapes` from the shapes of a batch, where the training data is not at hand.
+
+    Raises:
+        ConfigError: If the networks do not fit the batch.
+    """
     with _task_errors("initialisation"):
-        state: TrainState = jax.eval_shape(experiment.init, jax.random.key(0), one_batch)
+        state: TrainState = jax.eval_shape(experiment.init, jax.random.key(0), dict(batch))
     return state
 
 

@@ -20,7 +20,7 @@ from jgr.jobs.mirror import Mirror, TensorBoard, require_tensorboard
 from jgr.jobs.observe import Log, Pictures, Validator, Watch
 from jgr.jobs.profile import Profiler
 from jgr.jobs.progress import TrainingProgress
-from jgr.jobs.session import check_sources, enter_session, prepare_folder, recorded_outcome, where
+from jgr.jobs.session import check_sources, describe_records, enter_session, prepare_folder, recorded_outcome, where
 from jgr.jobs.signals import StopRequest, stop_signals
 from jgr.jobs.step import abstract_state, initial_state, make_loader, make_step, trace_step
 from jgr.processes import is_main, on_main, require_equal, together
@@ -75,7 +75,7 @@ def train(
         if experiment.train.init_from is not None and not RunFolder.exists(folder.path):
             find_weights(experiment.train.init_from, abstract, trust)  # before anything is written
         source = experiment.data.source
-        sources = {source.name: fingerprint(source)}
+        sources, records = {source.name: fingerprint(source)}, describe_records(loader)
         profiler = Profiler(profile, folder.path / "profile", say)
         if tensorboard:
             require_tensorboard()
@@ -94,7 +94,7 @@ def train(
         _check_start(experiment, start, folder)
         on_main(lambda: check_sources(folder, sources))
         stack.enter_context(recorded_outcome(folder))
-        on_main(lambda: enter_session(folder, resolved, sources, command, say))
+        on_main(lambda: enter_session(folder, resolved, sources, records, command, say))
         done = found is not None and start == experiment.train.num_steps
         say(f"step {start} of {experiment.train.num_steps}" + (": nothing left to do" if done else ""))
         status = "completed"
