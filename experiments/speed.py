@@ -14,7 +14,7 @@ interpreter:
 It writes `rows.jsonl` (one line a process, as soon as it ends), `table.md`, `table.csv`, `manifest.json` and, with
 matplotlib, `ratios.png` and `ratios.svg` to results/speed/. MNIST and CIFAR-10 come from `$TFDS_DATA_DIR` where they
 are prepared there; else noise of their sizes takes their place. Decoding them is not timed. The rows are in
-`experiments/speed_rows.py`.
+`experiments/speed_rows.py`; those of networks for restoration, in `experiments/speed_restoration.py`.
 """
 
 import argparse
@@ -152,7 +152,7 @@ def _measured(
                         continue
                     path, data = images.get(row.images, ("", ""))
                     settings = {"batch": batch, "dtype": options.dtype, "device": options.device}
-                    settings |= {"smoke": options.smoke, "images": path, "compile": compiled}
+                    settings |= {"smoke": options.smoke, "row": row.name, "images": path, "compile": compiled}
                     request = {"do": "measure", "side": side, "program": getattr(row, side), "settings": settings}
                     request |= {"blocks": options.blocks, "block_s": options.block_s}
                     answer = _answer(options.lanes[lane], request, options, scratch)

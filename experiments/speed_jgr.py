@@ -17,7 +17,7 @@ from jgr.config import load_config_file, resolve
 from jgr.data.loader import Data, Loader
 from jgr.jobs.experiment import Experiment, open_experiment
 from jgr.jobs.step import abstract_state, initial_state, make_loader, make_step
-from jgr.layers import Conv, ConvTranspose
+from jgr.layers import Conv
 from jgr.rng import purpose_key, step_key
 from jgr.scan import scan
 from jgr.tasks.update import FINITE
@@ -135,85 +135,6 @@ def mlp_vae(settings: Settings) -> Program:
         for host_batches in loader.batches(done, done + num_steps):
             state, _ = call(state, (data_key, noise_key), loader.arrays, host_batches)
         done += num_steps
-        jax.block_until_ready(state)
-        return num_steps
-
-    return run
-
-
-class _DnCNN(nn.Module):
-    width: int
-    depth: int
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, images: Any) -> Any:
-        hidden = nn.relu(Conv(self.width, (3, 3), dtype=self.dtype)(images))
-        for _ in range(self.depth - 2):
-            hidden = Conv(self.width, (3, 3), use_bias=False, dtype=self.dtype)(hidden)
-            hidden = nn.relu(nn.BatchNorm(use_running_average=False, momentum=0.9, dtype=self.dtype)(hidden))
-        return Conv(images.shape[-1], (3, 3), dtype=self.dtype)(hidden).astype("float32")
-
-
-class _UNet(nn.Module):
-    widths: Sequence[int]
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, images: Any) -> Any:
-        def convolved(hidden: Any, width: int) -> Any:
-            return nn.relu(Conv(width, (3, 3), dtype=self.dtype)(hidden))
-
-        hidden, skips = convolved(convolved(images, self.widths[0]), self.widths[0]), []
-        for width in self.widths[1:]:
-            skips.append(hidden)
-            hidden = Conv(width, (2, 2), (2, 2), dtype=self.dtype)(hidden)
-            hidden = convolved(convolved(hidden, width), width)
-        for width, skip in zip(self.widths[-2::-1], skips[::-1], strict=True):
-            hidden = ConvTranspose(width, (2, 2), (2, 2), dtype=self.dtype)(hidden)
-            hidden = convolved(convolved(jnp.concatenate([skip, hidden], axis=-1), width), width)
-        return Conv(images.shape[-1], (3, 3), dtype=self.dtype)(hidden).astype("float32")
-
-
-def dncnn(settings: Settings) -> Program:
-    """The residual denoiser of Zhang et al. 2017: the network estimates the noise."""
-    network = _DnCNN(settings.width(64), 4 if settings.smoke else 17, settings.dtype)
-    return _denoiser(network, (settings.batch, 40, 40, 1), lambda made, clean, noise: jnp.mean((made - noise) ** 2))
-
-
-def unet(settings: Settings) -> Program:
-    """A U-Net that denoises."""
-    widths = tuple(map(settings.width, (32, 64, 128, 256)))
-    shape = (settings.batch, 64, 64, 3)
-    return _denoiser(_UNet(widths, settings.dtype), shape, lambda made, clean, noise: jnp.mean(abs(made - clean)))
-
-
-def _denoiser(network: nn.Module, shape: tuple[int, ...], loss: Callable[..., Any]) -> Program:
-    optimizer, key = optax.adam(1e-3), jax.random.key(0)
-    clean = jax.random.uniform(key, shape)
-    variables = dict(jax.jit(network.init)(key, clean))
-    params = variables.pop("params")
-    state = (jnp.int32(0), params, variables, optimizer.init(params))
-
-    def loss_fn(params: Any, variables: Any, clean: Any, key: Any) -> Any:
-        noise = 25 / 255 * jax.random.normal(key, shape)
-        made, variables = network.apply({"params": params, **variables}, clean + noise, mutable=list(variables))
-        return loss(made, clean, noise), variables
-
-    def update(state: Any, clean: Any, key: Any) -> Any:
-        number, params, variables, opt_state = state
-        (value, variables), gradients = jax.value_and_grad(loss_fn, has_aux=True)(
-            params, variables, clean, step_key(key, number)
-        )
-        changes, opt_state = optimizer.update(gradients, opt_state, params)
-        return (number + 1, optax.apply_updates(params, changes), variables, opt_state), value
-
-    update = jax.jit(update, donate_argnums=0)
-
-    def run(num_steps: int) -> int:
-        nonlocal state
-        for _ in range(num_steps):
-            state, _ = update(state, clean, key)
         jax.block_until_ready(state)
         return num_steps
 

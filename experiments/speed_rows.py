@@ -1,13 +1,16 @@
 """What `experiments/speed.py` measures: one small entry a row, and what it costs. Imports neither JAX nor PyTorch.
 
-To add a row, append a `Row` and write its two sides: functions of `Settings` that return a `Program`.
+To add a row, append a `Row` and write its two sides: functions of `Settings` that return a `Program`. Networks for
+restoration are entries of `speed_restoration.py`.
 """
 
 import dataclasses
 import importlib
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
+
+from speed_flops import conv, dcgan, dense, gan_training, training
+from speed_restoration import NETWORKS
 
 Program = Callable[[int], int]
 """Does at least that many training steps, returns when the device has finished them, and says how many it did."""
@@ -24,6 +27,7 @@ class Settings:
         dtype: "float32" or "bfloat16", of the computation; parameters are float32.
         device: "cpu" or "gpu".
         smoke: Whether networks are tiny, for tests.
+        row: Name of the row, for functions that make the programs of several.
         images: A .npy file with uint8 images [n, height, width, channels], for rows that have `Row.images`.
         compile: Whether PyTorch's side uses `torch.compile`.
     """
@@ -32,6 +36,7 @@ class Settings:
     dtype: str = "float32"
     device: str = "cpu"
     smoke: bool = False
+    row: str = ""
     images: str = ""
     compile: bool = False
 
@@ -73,48 +78,6 @@ def program(path: str, settings: Settings) -> Program:
     return make(settings)
 
 
-def dense(*widths: int) -> list[float]:
-    """Operations of each layer of a fully connected network, forwards, an image."""
-    return [2.0 * a * b for a, b in itertools.pairwise(widths)]
-
-
-def conv(side: int, kernel: int, channels: int, features: int, groups: int = 1) -> float:
-    """Operations of a convolution with `side` x `side` results (of a transposed one: inputs), forwards, an image."""
-    return 2.0 * side**2 * kernel**2 * channels * features / groups
-
-
-def training(layers: Sequence[float]) -> float:
-    """Forwards, gradients of the parameters, and of every layer's input but the first's."""
-    return 3 * sum(layers) - layers[0]
-
-
-def gan_training(generator: Sequence[float], discriminator: Sequence[float]) -> float:
-    """The discriminator's update on real and on generated images, then the generator's.
-
-    In the discriminator's update the generator runs forwards only; in the generator's, the discriminator runs forwards
-    and gives the gradient of its input, not of its parameters.
-    """
-    return sum(generator) + 2 * training(discriminator) + training(generator) + 2 * sum(discriminator)
-
-
-def _dcgan(side: int, channels: int, levels: Sequence[int]) -> float:
-    sides = [side >> level for level in range(len(levels) + 1)]  # of the image and of every level
-    coarsest = sides[-1] ** 2 * levels[-1]
-    widths = [channels, *levels]
-    convolutions = [conv(sides[i + 1], 4, widths[i], widths[i + 1]) for i in range(len(levels))]
-    return gan_training(dense(100, coarsest) + convolutions[::-1], convolutions + dense(coarsest, 1))
-
-
-def _unet() -> float:
-    widths, sides = (32, 64, 128, 256), (64, 32, 16, 8)
-    down, up = [conv(64, 3, 3, 32), conv(64, 3, 32, 32)], [conv(64, 3, 32, 3)]
-    for level in range(1, 4):
-        low, high, small, large = widths[level - 1], widths[level], sides[level], sides[level - 1]
-        down += [conv(small, 2, low, high), 2 * conv(small, 3, high, high)]
-        up += [conv(small, 2, high, low), conv(large, 3, 2 * low, low), conv(large, 3, low, low)]
-    return training(down + up)
-
-
 _DEPTHWISE, _GROUPED = conv(64, 3, 64, 64, 64), conv(64, 3, 64, 64, 16)
 _LOOP = "the whole loop: order of the records, gather, conversion, both updates with Adam, average of the generator"
 
@@ -143,7 +106,7 @@ ROWS = [
         batch=64,
         jgr="speed_jgr:dcgan_mnist",
         torch="speed_torch:dcgan_mnist",
-        flops=_dcgan(28, 1, (64, 128)),
+        flops=dcgan(28, 1, (64, 128)),
         images="mnist 28 28 1",
     ),
     Row(
@@ -152,7 +115,7 @@ ROWS = [
         batch=64,
         jgr="speed_jgr:dcgan_cifar10",
         torch="speed_torch:dcgan_cifar10",
-        flops=_dcgan(32, 3, (64, 128, 256)),
+        flops=dcgan(32, 3, (64, 128, 256)),
         images="cifar10 32 32 3",
     ),
     Row(
@@ -164,21 +127,16 @@ ROWS = [
         flops=training(dense(784, 400, 40) + dense(20, 400, 784)),
         images="mnist 28 28 1",
     ),
-    Row(
-        name="dncnn",
-        about="17 convolutions 3x3 of 64 channels, batch norm and ReLU, noise drawn in the step, Adam; 40x40x1 patches",
-        batch=32,
-        jgr="speed_jgr:dncnn",
-        torch="speed_torch:dncnn",
-        flops=training([conv(40, 3, 1, 64), 15 * conv(40, 3, 64, 64), conv(40, 3, 64, 1)]),
-    ),
-    Row(
-        name="unet",
-        about="4 levels of 32 to 256 channels, two 3x3 convolutions each way, skips concatenated, L1, Adam; 64x64x3",
-        batch=8,
-        jgr="speed_jgr:unet",
-        torch="speed_torch:unet",
-        flops=_unet(),
+    *(
+        Row(
+            name=network.name,
+            about=f"{network.about}; {'' if network.enlarges else 'noise drawn in the step, '}Adam",
+            batch=network.batch,
+            jgr="speed_restoration_jgr:restoration",
+            torch="speed_restoration_torch:restoration",
+            flops=network.flops(),
+        )
+        for network in NETWORKS.values()
     ),
     Row(
         name="depthwise",

@@ -1,4 +1,4 @@
-"""PyTorch's side of the rows of `experiments/speed.py`. Each public function makes the `Program` of one row.
+"""PyTorch's side of the rows of `experiments/speed.py`. Functions of `Settings` that make a `Program` are rows.
 
 Plain training loops as one writes them: channels last, Adam in its fused form, the data set as one uint8 tensor on the
 device, gradients of the discriminator's parameters not computed where they are not needed. Nothing is read back in a
@@ -17,19 +17,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (as everyone writes it)
 
 
-def _device(settings: Settings) -> torch.device:
+def device_of(settings: Settings) -> torch.device:
+    """Where to compute."""
     return torch.device("cuda" if settings.device == "gpu" else "cpu")
 
 
 def _autocast(settings: Settings) -> torch.autocast:
-    return torch.autocast(_device(settings).type, torch.bfloat16, enabled=settings.dtype == "bfloat16")
+    return torch.autocast(device_of(settings).type, torch.bfloat16, enabled=settings.dtype == "bfloat16")
 
 
-def _on_device(network: nn.Module, settings: Settings) -> Any:
-    return network.to(_device(settings), memory_format=torch.channels_last)
+def on_device(network: nn.Module, settings: Settings) -> Any:
+    """The network where it computes, channels last."""
+    return network.to(device_of(settings), memory_format=torch.channels_last)
 
 
-def _compiled(function: Callable[..., Any], settings: Settings) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], settings: Settings) -> Callable[..., Any]:
+    """By `torch.compile` if the settings say so."""
     return torch.compile(function) if settings.compile else function
 
 
@@ -50,7 +53,7 @@ def _steps(step: Callable[[], object], settings: Settings) -> Program:
 
 def _batches(settings: Settings, flip: bool = False) -> Iterator[Tensor]:
     """Images in [0, 1], NCHW and channels last, for ever; every epoch in a random order of its own."""
-    device = _device(settings)
+    device = device_of(settings)
     images = torch.from_numpy(np.load(settings.images)).to(device)
     while True:
         order = torch.randperm(len(images), device=device)
@@ -127,8 +130,8 @@ def _gan(
     generator: nn.Module, discriminator: nn.Module, settings: Settings, half_life: int, flip: bool = False
 ) -> Program:
     """Discriminator, then generator against the updated discriminator, then the generator's average."""
-    device, batches = _device(settings), _batches(settings, flip)
-    generator, discriminator = _on_device(generator, settings), _on_device(discriminator, settings)
+    device, batches = device_of(settings), _batches(settings, flip)
+    generator, discriminator = on_device(generator, settings), on_device(discriminator, settings)
     average = copy.deepcopy(generator).requires_grad_(False)
     generator_adam, discriminator_adam = _adam(generator, 2e-4, 0.5), _adam(discriminator, 2e-4, 0.5)
     number = 0
@@ -141,7 +144,7 @@ def _gan(
     def generator_loss(latents: Tensor) -> Tensor:
         return F.softplus(-discriminator(generator(latents))).mean()
 
-    losses = _compiled(discriminator_loss, settings), _compiled(generator_loss, settings)
+    losses = compiled(discriminator_loss, settings), compiled(generator_loss, settings)
 
     def latents() -> Tensor:
         return torch.randn(settings.batch, 100, device=device)
@@ -190,12 +193,13 @@ class _VAE(nn.Module):
 
 def mlp_vae(settings: Settings) -> Program:
     """A VAE of two hidden layers."""
-    network, batches = _on_device(_VAE(784, settings.width(400), settings.width(20)), settings), _batches(settings)
-    loss_fn = _compiled(network, settings)
-    return _trained(network, lambda: loss_fn(next(batches)), settings)
+    network, batches = on_device(_VAE(784, settings.width(400), settings.width(20)), settings), _batches(settings)
+    loss_fn = compiled(network, settings)
+    return trained(network, lambda: loss_fn(next(batches)), settings)
 
 
-def _trained(network: nn.Module, loss_fn: Callable[[], Tensor], settings: Settings) -> Program:
+def trained(network: nn.Module, loss_fn: Callable[[], Tensor], settings: Settings) -> Program:
+    """Steps of Adam on a loss."""
     adam = _adam(network, 1e-3)
 
     def step() -> None:
@@ -206,61 +210,6 @@ def _trained(network: nn.Module, loss_fn: Callable[[], Tensor], settings: Settin
         adam.step()
 
     return _steps(step, settings)
-
-
-def dncnn(settings: Settings) -> Program:
-    """The residual denoiser of Zhang et al. 2017: the network estimates the noise."""
-    width, depth = settings.width(64), 4 if settings.smoke else 17
-    layers: list[nn.Module] = [nn.Conv2d(1, width, 3, padding=1), nn.ReLU()]
-    for _ in range(depth - 2):
-        layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
-    network = nn.Sequential(*layers, nn.Conv2d(width, 1, 3, padding=1))
-    return _denoiser(network, (settings.batch, 1, 40, 40), lambda made, clean, noise: F.mse_loss(made, noise), settings)
-
-
-class _UNet(nn.Module):
-    def __init__(self, widths: Sequence[int]) -> None:
-        super().__init__()
-        pairs = list(itertools.pairwise(widths))
-        self.first = self._convolved(3, widths[0])
-        self.shrink = nn.ModuleList(nn.Conv2d(low, high, 2, 2) for low, high in pairs)
-        self.down = nn.ModuleList(self._convolved(high, high) for _, high in pairs)
-        self.enlarge = nn.ModuleList(nn.ConvTranspose2d(high, low, 2, 2) for low, high in pairs[::-1])
-        self.up = nn.ModuleList(self._convolved(2 * low, low) for low, _ in pairs[::-1])
-        self.last = nn.Conv2d(widths[0], 3, 3, padding=1)
-
-    @staticmethod
-    def _convolved(channels: int, width: int) -> nn.Module:
-        return nn.Sequential(
-            nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1), nn.ReLU()
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        hidden, skips = self.first(images), []
-        for shrink, down in zip(self.shrink, self.down, strict=True):
-            skips.append(hidden)
-            hidden = down(shrink(hidden))
-        for enlarge, up in zip(self.enlarge, self.up, strict=True):
-            hidden = up(torch.cat([skips.pop(), enlarge(hidden)], dim=1))
-        return self.last(hidden)
-
-
-def unet(settings: Settings) -> Program:
-    """A U-Net that denoises."""
-    network, shape = _UNet(tuple(map(settings.width, (32, 64, 128, 256)))), (settings.batch, 3, 64, 64)
-    return _denoiser(network, shape, lambda made, clean, noise: F.l1_loss(made, clean), settings)
-
-
-def _denoiser(network: nn.Module, shape: tuple[int, ...], loss: Callable[..., Tensor], settings: Settings) -> Program:
-    network = _on_device(network, settings)
-    clean = torch.rand(shape, device=_device(settings)).contiguous(memory_format=torch.channels_last)
-
-    def denoising_loss(clean: Tensor) -> Tensor:
-        noise = 25 / 255 * torch.randn_like(clean)
-        return loss(network(clean + noise), clean, noise)
-
-    loss_fn = _compiled(denoising_loss, settings)
-    return _trained(network, lambda: loss_fn(clean), settings)
 
 
 def depthwise(settings: Settings) -> Program:
@@ -284,7 +233,7 @@ def grouped_grads(settings: Settings) -> Program:
 
 
 def _convolution(settings: Settings, groups: int, gradients: bool) -> Program:
-    width, device, dtype = settings.width(64), _device(settings), getattr(torch, settings.dtype)
+    width, device, dtype = settings.width(64), device_of(settings), getattr(torch, settings.dtype)
     shape = (settings.batch, width, 64, 64)
     images, above = (
         torch.randn(shape, device=device, dtype=dtype).contiguous(memory_format=torch.channels_last) for _ in range(2)
@@ -292,7 +241,7 @@ def _convolution(settings: Settings, groups: int, gradients: bool) -> Program:
     layer = nn.Conv2d(width, width, 3, padding=1, groups=groups, bias=False)
     layer = layer.to(device, dtype, memory_format=torch.channels_last)
     images.requires_grad_(gradients)
-    forward = _compiled(layer, settings)
+    forward = compiled(layer, settings)
 
     def step() -> None:
         if gradients:
@@ -307,6 +256,6 @@ def _convolution(settings: Settings, groups: int, gradients: bool) -> Program:
 def matmul(settings: Settings) -> Program:
     """Of two square matrices."""
     side = settings.width(2048)
-    matrix = torch.randn(side, side, device=_device(settings), dtype=getattr(torch, settings.dtype))
-    product = _compiled(torch.matmul, settings)
+    matrix = torch.randn(side, side, device=device_of(settings), dtype=getattr(torch, settings.dtype))
+    product = compiled(torch.matmul, settings)
     return _steps(lambda: product(matrix, matrix), settings)

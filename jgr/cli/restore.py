@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="restore in tiles of N pixels a side, such as --tile=256 where memory is short; 0: the whole image at "
         "once (default: 512 above 1.5 megapixels, else 0)",
     )
-    way.add_argument("--overlap", type=int, metavar="N", help="pixels that tiles share and blend (default: 32)")
+    way.add_argument("--overlap", type=int, metavar="N", help="pixels that tiles share and blend (default: 64)")
     way.add_argument(
         "--ensemble", action="store_true", help="mean over 8 flips and turns: a little better, 8 times as long"
     )

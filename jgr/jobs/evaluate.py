@@ -19,7 +19,7 @@ from jgr.jobs.load import Run, Weights
 from jgr.jobs.panels import stacked
 from jgr.jobs.progress import images_bar
 from jgr.jobs.reference import ReferenceCache
-from jgr.jobs.restored import Album
+from jgr.jobs.restorations import Album
 from jgr.jobs.score import Scorer
 from jgr.jobs.scoring import Score
 from jgr.jobs.table import format_value

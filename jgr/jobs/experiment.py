@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-import jax.numpy as jnp
-from flax import linen as nn
 from ml_collections import ConfigDict
 
 from jgr.config import Clock, Context, Duration, build, to_plain
@@ -18,6 +16,7 @@ from jgr.mesh import Mesh
 from jgr.metrics.metric import Metric
 from jgr.state import TrainState
 from jgr.tasks.inference import Inference
+from jgr.tasks.precision import computing_in
 from jgr.tasks.task import Task
 
 
@@ -216,7 +215,7 @@ def open_experiment(
     built = {
         "data": data,
         "train": (training := build(plain["train"], Train, "config.train", context)),
-        "task": _computing_in(training.dtype, build(plain["task"], Task, "config.task", context)),
+        "task": computing_in(training.dtype, build(plain["task"], Task, "config.task", context), "config.train.dtype"),
         "mesh": build(plain["mesh"], Mesh, "config.mesh", context),
         "evaluation": open_evaluation(plain, trust),
         "validation": build(plain["validation"], Evaluation, "config.validation", context)
@@ -237,30 +236,6 @@ def open_evaluation(config: ConfigDict | Mapping[str, Any], trust: bool = True) 
     """
     built: Evaluation = build(to_plain(config)["evaluation"], Evaluation, "config.evaluation", Context(trust=trust))
     return built
-
-
-def _computing_in(dtype: str, task: Task) -> Task:
-    """The task with networks that compute in a type of number.
-
-    Raises:
-        ConfigError: If a network has no field `dtype`. One whose own config names a type keeps it.
-    """
-    if dtype == "float32":
-        return task
-    changed: dict[str, Any] = {}
-    for field in dataclasses.fields(task):
-        network = getattr(task, field.name)
-        if not isinstance(network, nn.Module):
-            continue
-        if not hasattr(network, "dtype"):
-            raise ConfigError(
-                f"config.train.dtype = {dtype}: {type(network).__qualname__}, config.task.{field.name}, has no field "
-                "dtype and cannot compute in it"
-            )
-        changed[field.name] = network if network.dtype is not None else network.clone(dtype=jnp.dtype(dtype))
-    if not changed:
-        raise ConfigError(f"config.train.dtype = {dtype}: {type(task).__qualname__} has no network among its fields")
-    return dataclasses.replace(task, **changed)
 
 
 def _clock(plain: dict[str, Any], images_per_step: int, count: Callable[[], int]) -> Clock:

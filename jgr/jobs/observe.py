@@ -19,7 +19,7 @@ from jgr.jobs.experiment import Evaluation, Experiment
 from jgr.jobs.mirror import Mirror
 from jgr.jobs.panels import stacked
 from jgr.jobs.progress import TrainingProgress, scalars
-from jgr.jobs.restored import Album, Restorations
+from jgr.jobs.restorations import Album, Restorations
 from jgr.jobs.sampling import make_sample
 from jgr.jobs.score import Scorer
 from jgr.jobs.scoring import Scoring

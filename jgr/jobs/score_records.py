@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jgr.data.source import record_name
-from jgr.jobs.restored import Restorations, RestoredBatch
+from jgr.jobs.restorations import Restorations, RestoredBatch
 from jgr.jobs.sampling import for_sampling
 from jgr.jobs.scoring import Advance, Score, Scoring
 from jgr.mesh import gathered

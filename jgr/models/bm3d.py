@@ -240,13 +240,13 @@ def _filter_band(
     if guide is None:
         kept = (jnp.abs(spectrum) > THRESHOLD * sigma) | is_mean
         spectrum = jnp.where(kept, spectrum, 0)
-        energy = jnp.sum(kept & in_group, axis=(0, 3)).astype(jnp.float32)
+        energy = jnp.sum(kept, axis=(0, 3)).astype(jnp.float32)
     else:
         power = _haar(jnp.where(in_group, guide[members], 0), num_levels) ** 2
         # 1e-12: without noise, and where there is nothing, 0 / 0
         gain = jnp.where(is_mean, 1, power / (power + sigma**2 + 1e-12))
         spectrum = spectrum * gain
-        energy = jnp.sum(jnp.where(in_group, gain**2, 0), axis=(0, 3))
+        energy = jnp.sum(gain**2, axis=(0, 3))
     weights = jnp.where(counts[:, None], 1 / energy, 0)  # equations 10 and 11, without sigma, which cancels
 
     patches = _inverse_haar(spectrum, num_levels) * weights[None, :, :, None]

@@ -7,7 +7,7 @@ Images of any size come out in their own size, whatever the network needs. What 
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jgr.errors import ConfigError, DataError
 from jgr.layers.padding import pad_to
 from jgr.mesh import gathered
 from jgr.state import TrainState
+from jgr.tasks.precision import computing_in
 from jgr.tasks.task import Batch, Restorer
 
 HostBatch = dict[str, np.ndarray]
@@ -42,12 +43,14 @@ class Inference:
             times as long, and images that are not square compile twice.
         bucket: Sides are padded by reflection to multiples of it, to bound the number of sizes that are compiled; 0 for
             no padding. Besides `tile` it is for the images that lie within one tile, which are otherwise padded to it.
+        dtype: What networks compute in: "bfloat16" saves memory and, on accelerators, time.
     """
 
     tile: int = 0
     overlap: int = 32
     ensemble: bool = False
     bucket: int = 0
+    dtype: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self) -> None:
         for name in ("tile", "overlap", "bucket"):
@@ -58,11 +61,12 @@ class Inference:
 
     @property
     def name(self) -> str:
-        """What rows of results say of it: "tile256o32+x8+bucket64"; "" by default."""
+        """What rows of results say of it: "tile256o32+x8+bucket64+bf16"; "" by default."""
         parts = {
             f"tile{self.tile}o{self.overlap}": self.tile,
             "x8": self.ensemble,
             f"bucket{self.bucket}": self.bucket,
+            "bf16": self.dtype == "bfloat16",
         }
         return "+".join(part for part, used in parts.items() if used)
 
@@ -77,10 +81,11 @@ class AppliedRestorer:
         inference: How it is applied.
 
     Raises:
-        ConfigError: The tiles do not fit the network's multiple.
+        ConfigError: The tiles do not fit the network's multiple, or the task cannot compute in the type.
     """
 
     def __init__(self, task: Restorer, inference: Inference) -> None:
+        task = computing_in(inference.dtype, task, "inference.dtype")
         self._inference = inference
         self._scale: int = getattr(task, "scale", 1)
         self._multiple: int = getattr(getattr(task, "network", task), "multiple", 1)
@@ -117,7 +122,7 @@ class AppliedRestorer:
             keys: One a record; all tiles and turns of an image get the same.
 
         Returns:
-            On the host. Only with the default `Inference` they stay on the device, sharded as the batch is.
+            On the host. Only of whole images, as by default, they stay on the device, sharded as the batch is.
 
         Raises:
             DataError: A value is not finite, or a kernel has no centre to be turned about. The message does not know
@@ -127,7 +132,7 @@ class AppliedRestorer:
         check_finite(batch)
         if self._inference.ensemble:
             check_kernel(batch)
-        if not self._inference.name and not self._on_host:
+        if self._inference.name in ("", "bf16") and not self._on_host:
             return self._restore(state, batch, keys)
         return self._on_the_host(state, {name: np.asarray(value) for name, value in batch.items()}, keys)
 

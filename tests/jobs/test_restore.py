@@ -19,9 +19,11 @@ from jgr.degradations.degradation import Degradation, Pipeline
 from jgr.degradations.masks import Mask, RandomPixels
 from jgr.degradations.noise import GaussianNoise
 from jgr.errors import ConfigError, DataError, RunError
+from jgr.jobs.conditions import Conditions, read_kernel, read_mask
 from jgr.jobs.experiment import Experiment
 from jgr.jobs.photograph import Photograph, read_photograph, write_photograph
-from jgr.jobs.restore import Conditions, PhotographRestorer, read_kernel, read_mask, restore
+from jgr.jobs.photograph_restorer import PhotographRestorer
+from jgr.jobs.restore import restore
 from jgr.models.classical import Bicubic, NonLocalMeans
 from jgr.state import TrainState
 from jgr.tasks.baseline import Baseline

@@ -21,6 +21,7 @@ from jgr.jobs.scoring import Advance, Scoring
 from jgr.rng import purpose_key, record_keys
 from jgr.state import TrainState
 from jgr.tasks.inference import AppliedRestorer
+from jgr.tasks.precision import computing_in
 
 Images = Float[Array, "batch height width channels"] | Float[np.ndarray, "batch height width channels"]
 
@@ -123,8 +124,10 @@ class Restorations:
             return None, None
         shape = records["image"].shape
         if shape not in self._known:
+            inference = self._scoring.evaluation.inference
+            task = computing_in(inference.dtype, task, "inference.dtype")
             recorder: Any = _Recorder(task)
-            AppliedRestorer(recorder, self._scoring.evaluation.inference)(state, records, keys)
+            AppliedRestorer(recorder, dataclasses.replace(inference, dtype="float32"))(state, records, keys)
             flops = peak = 0
             for part, calls in recorder.calls.items():
                 batch = {name: jax.ShapeDtypeStruct(*spec) for name, spec in part}
