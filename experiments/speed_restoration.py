@@ -6,7 +6,7 @@ images; networks that enlarge get constant small images and no noise. Those of j
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import speed_flops
@@ -26,7 +26,7 @@ class Network:
         loss: "absolute" or "squared" differences, their mean.
         sizes: Arguments that both frameworks' classes take; among them "channels".
         smoke: Those that are other in a smoke test.
-        layers: Operations of the layers from `side` and `sizes`, forwards, an image.
+        layers_of: Operations of the layers from `side` and `sizes`, forwards, an image.
         noise_map: Whether the input has a further channel with the noise's standard deviation.
         gives_noise: Whether the network's result is the noise.
     """
@@ -38,7 +38,7 @@ class Network:
     loss: Literal["absolute", "squared"]
     sizes: Mapping[str, Any]
     smoke: Mapping[str, Any]
-    layers: Callable[..., Sequence[float]]
+    layers_of: Callable[..., list[float]]
     noise_map: bool = False
     gives_noise: bool = False
 
@@ -57,10 +57,14 @@ class Network:
         enlarged = side * self.sizes.get("scale", 1)
         return (batch, side, side, channels), (batch, enlarged, enlarged, channels)
 
+    def layers(self, smoke: bool = False) -> list[float]:
+        """Operations of the layers, forwards, an image; the first needs no gradient of its input."""
+        sizes = {name: size for name, size in self.arguments(smoke).items() if name != "patch_size"}
+        return self.layers_of(self._side(smoke), **sizes)
+
     def flops(self, smoke: bool = False) -> float:
         """Operations of a step an image."""
-        sizes = {name: size for name, size in self.arguments(smoke).items() if name != "patch_size"}
-        return speed_flops.training(self.layers(self._side(smoke), **sizes))
+        return speed_flops.training(self.layers(smoke))
 
     def _side(self, smoke: bool) -> int:
         return 16 if smoke else self.side
@@ -77,7 +81,7 @@ NETWORKS = {
             loss="squared",
             sizes=dict(channels=1, depth=17, width=64),
             smoke=dict(depth=3, width=4),
-            layers=speed_flops.dncnn,
+            layers_of=speed_flops.dncnn,
             gives_noise=True,
         ),
         Network(
@@ -88,7 +92,7 @@ NETWORKS = {
             loss="squared",
             sizes=dict(channels=1, depth=15, width=64),
             smoke=dict(depth=3, width=4),
-            layers=speed_flops.ffdnet,
+            layers_of=speed_flops.ffdnet,
             noise_map=True,
         ),
         Network(
@@ -100,7 +104,7 @@ NETWORKS = {
             loss="absolute",
             sizes=dict(channels=1, width=32, levels=4, blocks=4),
             smoke=dict(width=4, levels=3, blocks=1),
-            layers=speed_flops.drunet,
+            layers_of=speed_flops.drunet,
             noise_map=True,
         ),
         Network(
@@ -111,7 +115,7 @@ NETWORKS = {
             loss="absolute",
             sizes=dict(scale=2, channels=3, width=64, blocks=16),
             smoke=dict(width=4, blocks=1),
-            layers=speed_flops.edsr,
+            layers_of=speed_flops.edsr,
         ),
         Network(
             name="srresnet_x4",
@@ -121,7 +125,7 @@ NETWORKS = {
             loss="squared",
             sizes=dict(scale=4, channels=3, width=64, blocks=16),
             smoke=dict(width=4, blocks=1),
-            layers=speed_flops.srresnet,
+            layers_of=speed_flops.srresnet,
         ),
         Network(
             name="nafnet",
@@ -132,7 +136,7 @@ NETWORKS = {
             loss="squared",
             sizes=dict(channels=3, width=32, encoder_blocks=(1, 1, 1, 4), middle_blocks=1, decoder_blocks=(1, 1, 1, 1)),
             smoke=dict(width=2, encoder_blocks=(1, 0), middle_blocks=1, decoder_blocks=(0, 1)),
-            layers=speed_flops.nafnet,
+            layers_of=speed_flops.nafnet,
         ),
         Network(
             name="restormer",
@@ -143,8 +147,8 @@ NETWORKS = {
             sizes=dict(
                 channels=3, width=24, blocks=(1, 2, 2, 2), refinement_blocks=1, heads=(1, 2, 4, 8), expansion=2.66
             ),
-            smoke=dict(width=4, blocks=(0, 1, 1), heads=(1, 2, 4)),
-            layers=speed_flops.restormer,
+            smoke=dict(width=4, blocks=(0, 1, 1), heads=(1, 1, 1)),
+            layers_of=speed_flops.restormer,
         ),
         Network(
             name="prenet",
@@ -155,7 +159,7 @@ NETWORKS = {
             loss="squared",
             sizes=dict(channels=3, width=32, stages=6, blocks=5),
             smoke=dict(width=4, stages=2, blocks=1),
-            layers=speed_flops.prenet,
+            layers_of=speed_flops.prenet,
         ),
         Network(
             name="encoder_decoder",
@@ -165,7 +169,7 @@ NETWORKS = {
             loss="squared",
             sizes=dict(channels=3, patch_size=32, widths=(32, 64, 128), bottleneck=256),
             smoke=dict(patch_size=16, widths=(4, 6), bottleneck=8),
-            layers=speed_flops.encoder_decoder,
+            layers_of=speed_flops.encoder_decoder,
         ),
     )
 }

@@ -17,6 +17,8 @@ Inputs = Float[Array, "batch height width inputs"]
 Hidden = Float[Array, "batch height width features"]
 Memory = tuple[Hidden, ...]  # hidden state, and the cell state of an LSTM
 
+_STATES: Mapping[str | None, int] = {"lstm": 2, "gru": 1, None: 0}  # of each cell
+
 VARIANTS: Mapping[str, Mapping[str, Any]] = {  # parameters of the networks for colour
     "PReNet": {"cell": "lstm"},  # 168,963
     "PReNet_GRU": {"cell": "gru"},  # 150,499
@@ -47,7 +49,7 @@ class PReNet(nn.Module):
         remat: Whether the gradient computes each stage again instead of keeping what it needs: less memory, more time.
 
     Raises:
-        ConfigError: If a size is below 1, or images do not fit.
+        ConfigError: If a size is below 1, the cell is none of these, or images do not fit.
     """
 
     channels: int = 3
@@ -63,6 +65,8 @@ class PReNet(nn.Module):
         for name in ("channels", "width", "stages", "blocks"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")
+        if self.cell not in _STATES:
+            raise ConfigError(f'cell = {self.cell!r} must be "lstm", "gru" or None')
         super().__post_init__()
 
     @property
@@ -104,7 +108,7 @@ class PReNet(nn.Module):
         check_input("PReNet", images, self.channels)
         stage = nn.remat(_stage) if self.remat else _stage
         zeros = jnp.zeros((*images.shape[:3], self.width), self.dtype or images.dtype)
-        memory: Memory = (zeros,) * {"lstm": 2, "gru": 1, None: 0}[self.cell]
+        memory: Memory = (zeros,) * _STATES[self.cell]
         restored = [images[..., : self.channels].astype("float32")]
         for _ in range(self.stages):  # not a scan: on CPU convolutions in a loop are slow
             made, memory = stage(self, images, restored[-1], memory)

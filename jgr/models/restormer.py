@@ -18,7 +18,7 @@ from jgr.layers.pixel_shuffle import pixel_shuffle, pixel_unshuffle
 from jgr.layers.pointwise import Pointwise
 
 Hidden = Float[Array, "batch height width features"]
-Pixels = Float[Array, "batch pixels channels_of_a_head"]
+Pixels = Float[Array, "batch heads pixels channels_of_a_head"]
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {  # the authors' settings
     "colour-denoising": {"channels": 3, "bias_free": True},  # 26,111,668 parameters
@@ -50,23 +50,27 @@ class ChannelAttention(nn.Module):
         temperature = self.param("temperature", nn.initializers.ones_init(), (self.heads,), jnp.float32)
         made = Pointwise(3 * channels, use_bias=False, dtype=self.dtype, name="qkv")(hidden)
         made = _depthwise(3 * channels, self.dtype)(made).reshape(batch, height * width, 3 * channels)
-        # Head by head on CPU it takes two thirds of the time of one product over heads, which has to be transposed.
-        queries, keys, values = (jnp.split(part, self.heads, -1) for part in jnp.split(made, 3, -1))
-        heads = [_attend(*parts) for parts in zip(queries, keys, values, temperature, strict=True)]
-        made = jnp.concatenate(heads, -1).reshape(hidden.shape)
+        queries, keys, values = (_of_heads(part, self.heads) for part in jnp.split(made, 3, -1))
+        made = _attend(queries, keys, values, temperature).transpose(0, 2, 1, 3).reshape(hidden.shape)
         return Pointwise(channels, use_bias=False, dtype=self.dtype, name="project")(made)
 
 
-def _attend(query: Pixels, key: Pixels, value: Pixels, temperature: Float[Array, ""]) -> Pixels:
-    """One head. Queries and keys have length 1 over the pixels: their products, a small matrix, are divided by it."""
-    products = jnp.einsum("npc,npd->ncd", query, key, preferred_element_type=jnp.float32)
-    products = products * _inverse_length(query)[:, :, None] * _inverse_length(key)[:, None, :]
-    weights = jax.nn.softmax(products * temperature, axis=-1).astype(value.dtype)
-    return jnp.einsum("ncd,npd->npc", weights, value)
+def _of_heads(pixels: Float[Array, "batch pixels channels"], heads: int) -> Pixels:
+    """Transposed, so that heads share one product: 8 heads compile five times faster on CPU than with one each."""
+    batch, count, channels = pixels.shape
+    return pixels.reshape(batch, count, heads, channels // heads).transpose(0, 2, 1, 3)
 
 
-def _inverse_length(pixels: Pixels) -> Float[Array, "batch channels_of_a_head"]:
-    return lax.rsqrt(jnp.square(pixels.astype("float32")).sum(1) + 1e-24)  # PyTorch's normalize: at least 1e-12
+def _attend(query: Pixels, key: Pixels, value: Pixels, temperature: Float[Array, "heads"]) -> Pixels:
+    """Queries and keys have length 1 over the pixels: their products, a small matrix, are divided by it."""
+    products = jnp.einsum("nhpc,nhpd->nhcd", query, key, preferred_element_type=jnp.float32)
+    scale = _inverse_length(query) * temperature.reshape(1, -1, 1)
+    weights = jax.nn.softmax(products * scale[..., None] * _inverse_length(key)[:, :, None], axis=-1)
+    return jnp.einsum("nhcd,nhpd->nhpc", weights.astype(value.dtype), value)
+
+
+def _inverse_length(pixels: Pixels) -> Float[Array, "batch heads channels_of_a_head"]:
+    return lax.rsqrt(jnp.square(pixels.astype("float32")).sum(2) + 1e-24)  # PyTorch's normalize: at least 1e-12
 
 
 class GatedFeedForward(nn.Module):

@@ -13,11 +13,11 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 SMOKE = ("--smoke", "--rounds=1", "--blocks=2", "--block-s=0.01", "--batch=4")
 
 
-def run(*arguments, cwd, status=0):
+def run(*arguments, cwd, status=0, timeout=110):
     """`python experiments/speed.py …` without data sets."""
     command = [sys.executable, str(EXPERIMENTS / "speed.py"), *map(str, arguments)]
     variables = os.environ | {"TFDS_DATA_DIR": str(cwd)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, cwd=cwd, env=variables)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd, env=variables)
     assert done.returncode == status, done.stderr
     return done
 
@@ -120,7 +120,7 @@ def test_operations_are_those_that_pytorch_counts(monkeypatch, tmp_path):
 
     torch.set_num_threads(1)
     for row in ROWS:
-        if row.name.startswith(("depthwise", "grouped")):
+        if row.name.startswith(("depthwise", "grouped")) or row.torch.startswith("speed_restoration"):
             continue
         images = ""
         if row.images:
@@ -130,6 +130,92 @@ def test_operations_are_those_that_pytorch_counts(monkeypatch, tmp_path):
         with FlopCounterMode(display=False) as counter:
             run_steps(1)
         assert counter.get_total_flops() == (2 if row.sized else 1) * row.flops, row.name
+
+
+@pytest.fixture
+def networks(monkeypatch):
+    """Of experiments/speed_restoration.py, by name; PyTorch on one thread."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    torch.set_num_threads(1)
+    from speed_restoration import NETWORKS
+
+    return NETWORKS
+
+
+def traced_step(setup, smoke):
+    """Parameters of jgr's network, PyTorch's as shapes alone, and the operations of jgr's step of two images."""
+    import jax
+    import speed_restoration_jgr
+    import speed_restoration_torch
+    import torch
+    from speed_rows import Settings
+
+    from jgr.flops import count_flops
+
+    settings, found = Settings(batch=2, smoke=smoke, row=setup.name), {}
+
+    def trace():
+        step, state, arrays = speed_restoration_jgr.training_step(settings)
+        found["jaxpr"] = jax.make_jaxpr(step)(state, *arrays).jaxpr
+        return state
+
+    _, params, *_ = jax.eval_shape(trace)
+    with torch.device("meta"):
+        twin = speed_restoration_torch.untrained(settings)
+    return sum(leaf.size for leaf in jax.tree.leaves(params)), twin, count_flops(found["jaxpr"])
+
+
+def test_networks_for_restoration_are_the_same_and_cost_what_is_said(networks):
+    """Tiny ones, Restormer with one head: with more, jgr multiplies what it does not use."""
+    from speed_rows import ROWS, Settings, program
+
+    rows = {row.name: row for row in ROWS}
+    for name, setup in networks.items():
+        size, twin, operations = traced_step(setup, smoke=True)
+        assert size == sum(parameter.numel() for parameter in twin.parameters()), name
+        # The gradient of the first layer's input is traced, too, by Conv's own rule; compilation leaves it out.
+        assert operations == 2 * (setup.flops(smoke=True) + setup.layers(smoke=True)[0]), name
+        assert program(rows[name].torch, Settings(batch=2, smoke=True, row=name))(1) == 1
+
+
+def test_operations_of_networks_for_restoration_are_those_that_pytorch_counts(networks):
+    """Full ones, as shapes alone; of the gradients of grouped convolutions PyTorch counts too many."""
+    import torch
+    from speed_restoration_torch import untrained
+    from speed_rows import Settings
+    from torch.utils.flop_counter import FlopCounterMode
+
+    for name, setup in networks.items():
+        batch, rows, columns, channels = setup.shapes(2, smoke=False)[0]
+        with torch.device("meta"):
+            twin = untrained(Settings(batch=batch, row=name))
+            images = torch.zeros(batch, channels + setup.noise_map, rows, columns)
+        with FlopCounterMode(display=False) as counter:
+            made = twin(images)
+        assert counter.get_total_flops() == batch * sum(setup.layers()), name
+        if name not in ("nafnet", "restormer"):
+            with counter:
+                twin(images).sum().backward()
+            assert counter.get_total_flops() == batch * setup.flops(), name
+        assert (made[-1] if name == "prenet" else made).shape[2:] == setup.shapes(2, smoke=False)[1][1:3]
+
+
+@pytest.mark.slow
+def test_networks_for_restoration_at_full_size(networks):
+    for name, setup in networks.items():
+        size, twin, operations = traced_step(setup, smoke=False)
+        assert size == sum(parameter.numel() for parameter in twin.parameters()), name
+        if name != "restormer":
+            assert operations == 2 * (setup.flops() + setup.layers()[0]), name
+
+
+@pytest.mark.slow
+def test_every_network_for_restoration_is_timed(networks, tmp_path):
+    run(*SMOKE, f"--only={','.join(networks)}", "--contenders=jgr,eager", "--out=out", cwd=tmp_path, timeout=900)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "rows.jsonl").read_text().splitlines()]
+    assert not [line["error"] for line in lines if "error" in line]
+    assert {line["row"] for line in lines} == {"matmul", *networks}
 
 
 def test_operations_of_the_vae_by_hand(monkeypatch):

@@ -55,12 +55,15 @@ def reach():
         start = -(-(network.radius + 3) // multiple) * multiple  # of a block of pixels, from where radius + 3 are left
         images = jax.random.uniform(jax.random.key(0), (1, 2 * start + multiple, 2 * start + multiple, inputs))
 
-        @jax.jit
-        def gradient(images, pixel):
-            variables = dict(network.init(jax.random.key(1), images, train=False))
-            params = variables.pop("params")  # none zero, some of which networks start with
-            params = jax.tree.map(lambda leaf: 0.3 * jax.random.normal(jax.random.key(leaf.size), leaf.shape), params)
+        shapes = jax.eval_shape(partial(network.init, train=False), jax.random.key(1), images)
+        variables = {name: jax.tree.map(lambda leaf: jnp.ones(leaf.shape), tree) for name, tree in shapes.items()}
+        rng = np.random.default_rng(0)  # no parameter zero, as some start; drawn here, which needs no compilation
+        params = jax.tree.map(
+            lambda leaf: jnp.asarray(0.3 * rng.standard_normal(leaf.shape), jnp.float32), variables.pop("params")
+        )
 
+        @jax.jit
+        def gradient(params, images, pixel):
             def value(images):
                 result = network.apply({"params": params, **variables}, images, train=False)
                 block = jax.lax.dynamic_slice(result[0], (pixel * scale, pixel * scale, 0), (scale, scale, 1))
@@ -70,7 +73,7 @@ def reach():
 
         distances = []
         for pixel in range(start, start + multiple):
-            _, rows, columns, _ = np.nonzero(gradient(images, pixel))
+            _, rows, columns, _ = np.nonzero(gradient(params, images, pixel))
             distances += [abs(rows - pixel).max(), abs(columns - pixel).max()]
         return max(distances)
 

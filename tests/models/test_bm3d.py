@@ -98,6 +98,7 @@ def plain_stage(noisy, guide, sigma, stage, first):
 
 @pytest.mark.parametrize(("height", "width", "sigma"), [(24, 44, 25 / 255), (24, 44, 50 / 255), (7, 30, 25 / 255)])
 def test_both_stages_equal_the_plain_version(height, width, sigma):
+    """The last is mirrored to one row of patches, too few to fill every group."""
     _, noisy = noisy_crop(height, width, sigma)
     first, second = stages(sigma)
     basic = np.asarray(threshold_groups(jnp.asarray(noisy), sigma, first))
@@ -142,12 +143,18 @@ def test_a_constant_image_comes_back(value):
     np.testing.assert_allclose(bm3d(image, 25 / 255), image, atol=1e-5)
 
 
-def test_gray_in_three_channels_is_restored_better_than_gray():
-    """Independent noise in the channels: their mean has a third of the variance."""
-    clean, noisy = noisy_crop(24, 44, 25 / 255, channels=3)
-    color = bm3d(jnp.asarray(noisy), 25 / 255)
-    gray = bm3d(jnp.asarray(noisy[..., :1]), 25 / 255)
-    assert psnr(color, clean) > psnr(gray, clean[..., :1]) + 2
+def test_luminance_is_restored_as_a_gray_image():
+    """Luminance, of norm 1, is sqrt(3) times the mean of the channels, and groups are its own."""
+    sigma = 25 / 255
+    clean, noisy = noisy_crop(24, 44, sigma, channels=3)
+    color = np.asarray(bm3d(jnp.asarray(noisy), sigma))
+    luminance = jnp.asarray(noisy.mean(axis=-1, keepdims=True) * 3**0.5)
+    gray = np.asarray(bm3d(luminance, sigma)) / 3**0.5
+    np.testing.assert_allclose(color.mean(axis=-1, keepdims=True), gray, atol=2e-3)
+    assert np.mean(np.abs(color.mean(axis=-1, keepdims=True) - gray) < 1e-5) > 0.75  # see `assert_close`
+    # The two opponent colours are nothing but noise here: filtering them must remove most of its power.
+    assert (color - color.mean(axis=-1, keepdims=True)).var() < 0.1 * (noisy - noisy.mean(-1, keepdims=True)).var()
+    assert psnr(color, clean) > psnr(bm3d(jnp.asarray(noisy[..., :1]), sigma), clean[..., :1])
 
 
 def test_a_crop_of_a_photograph(test_data):
