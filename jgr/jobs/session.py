@@ -8,9 +8,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jgr.config import config_hash, differences, to_plain
+from jgr.config import config_hash, differences, resolve, to_plain
 from jgr.data.loader import Loader
-from jgr.errors import RunError
+from jgr.errors import ConfigError, RunError
+from jgr.jobs.experiment import Experiment
 from jgr.jobs.step import one_batch
 from jgr.run.folder import RunFolder
 from jgr.run.manifest import environment, new_manifest
@@ -39,13 +40,21 @@ def prepare_folder(path: Path, config: ConfigDict, config_path: str, command: Se
         RunFolder.create(path, to_plain(config), manifest)
         return
     folder = RunFolder.open(path)
-    fixed = {key: pair for key, pair in differences(folder.config(), config).items() if key not in RESUMABLE}
+    fixed = {key: pair for key, pair in differences(stored_config(folder), config).items() if key not in RESUMABLE}
     if fixed:
         shown = "; ".join(
             f"config.{key} is {old!r} there and {new!r} here" for key, (old, new) in list(fixed.items())[:3]
         )
         more = f"; and {len(fixed) - 3} more" if len(fixed) > 3 else ""
         raise RunError(f"{path} is a run of another config: {shown}{more}. Use another --workdir, or the same config")
+
+
+def stored_config(folder: RunFolder) -> ConfigDict | dict[str, Any]:
+    """A run's config with the defaults of keys that jgr has learned since; as it is where it no longer resolves."""
+    try:
+        return resolve(folder.config(), Experiment)
+    except ConfigError:
+        return folder.config()
 
 
 def check_sources(folder: RunFolder, sources: dict[str, str]) -> None:
@@ -82,7 +91,7 @@ def enter_session(
         command: The command line.
         say: Takes lines for the user.
     """
-    changed = differences(folder.config(), config)
+    changed = differences(stored_config(folder), config)
     for key, (old, new) in changed.items():
         say(f"config.{key}: {old!r} -> {new!r}" + _CONSEQUENCES.get(key, ""))
     if changed:

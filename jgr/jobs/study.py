@@ -16,7 +16,7 @@ from jgr.jobs.evaluate import EvaluationJob, by_step, evaluate
 from jgr.jobs.experiment import Experiment
 from jgr.jobs.load import Run
 from jgr.jobs.observe import MEASURED
-from jgr.jobs.session import RESUMABLE
+from jgr.jobs.session import RESUMABLE, stored_config
 from jgr.jobs.table import Column, Comparison, format_value
 from jgr.run import jsonl
 from jgr.run.folder import RunFolder
@@ -348,7 +348,7 @@ def _planned(study: Study, arm: Arm, seed: int, path: Path) -> Planned:
     if not RunFolder.exists(path):
         return found
     folder = RunFolder.open(path)
-    changed = differences(folder.config(), config)
+    changed = differences(stored_config(folder), config)
     if fixed := {key: pair for key, pair in changed.items() if key not in RESUMABLE}:
         key, (there, here) = next(iter(fixed.items()))
         problem = f"config.{key} is {there!r} there and {here!r} in the study: move the folder away, or bring it back"

@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import json
+import shutil
 
 import jax
 import numpy as np
@@ -81,6 +83,16 @@ def test_how_it_is_restored_is_part_of_the_protocol(run):
     costs = {float(record["gflop"]) for record in table(folder.path / "per_record" / name)}
     (whole,) = {float(record["gflop"]) for record in table(next((folder.path / "per_record").glob("*unclipped.csv")))}
     assert list(costs) == [pytest.approx(8 * 9 * whole / 4)]  # eight turns of nine tiles, each a quarter of the image
+
+
+def test_a_run_from_before_a_key_was_there_goes_on(run, tmp_path):
+    folder, _ = run
+    shutil.copytree(folder.path, tmp_path / "old")
+    config = json.loads((tmp_path / "old" / "config.json").read_text())
+    del config["evaluation"]["inference"]["dtype"]
+    (tmp_path / "old" / "config.json").write_text(json.dumps(config))
+    again = jgr.train(make_config(), tmp_path / "old", quiet=True)
+    assert again.manifest()["sessions"][-1]["changed"] == {}
 
 
 def test_bfloat16_at_test_time(run):
