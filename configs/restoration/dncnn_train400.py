@@ -41,7 +41,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     config.train = dict(
         num_steps=dict(smoke=2, released=0).get(arg, 93_000),
-        batch_size=2 if smoke else 128,
+        batch_size=4 if smoke else 128,
         log_every=1 if smoke else 100,
         checkpoint_every=1 if smoke else 3000,
         sample_every=2 if smoke else 3000,

@@ -50,7 +50,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     config.train = dict(
         num_steps=2 if smoke else 2500,
-        batch_size=2 if smoke else 16,
+        batch_size=4 if smoke else 16,
         log_every=1 if smoke else 50,
         checkpoint_every=1 if smoke else 250,
         sample_every=2 if smoke else 1250,

@@ -43,7 +43,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     config.train = dict(
         num_steps=2 if smoke else 4000,
-        batch_size=2 if smoke else 64,
+        batch_size=4 if smoke else 64,
         log_every=1 if smoke else 100,
         checkpoint_every=1 if smoke else 500,
         sample_every=2 if smoke else 2000,

@@ -32,9 +32,9 @@ def get_config(arg: str = "") -> ConfigDict:
         network=dict(
             cls="jgr.models.nafnet.NAFNet",  # GoPro's setting: width 32, encoder_blocks (1, 1, 1, 28)
             width=4 if smoke else 16,
-            encoder_blocks=(1, 1) if smoke else (1, 1, 2),
+            encoder_blocks=(1,) if smoke else (1, 1, 2),
             middle_blocks=1,
-            decoder_blocks=(1, 1) if smoke else (1, 1, 1),
+            decoder_blocks=(1,) if smoke else (1, 1, 1),
         ),
         degradation=dict(
             cls="jgr.degradations.degradation.Pipeline",
@@ -53,7 +53,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     config.train = dict(
         num_steps=2 if smoke else 1200,
-        batch_size=2 if smoke else 8,
+        batch_size=4 if smoke else 8,
         log_every=1 if smoke else 50,
         checkpoint_every=1 if smoke else 200,
         sample_every=2 if smoke else 600,

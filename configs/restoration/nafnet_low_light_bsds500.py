@@ -41,9 +41,9 @@ def get_config(arg: str = "") -> ConfigDict:
         network=dict(
             cls="jgr.models.nafnet.NAFNet",
             width=4 if smoke else 16,
-            encoder_blocks=(1, 1) if smoke else (1, 1, 2),
+            encoder_blocks=(1,) if smoke else (1, 1, 2),
             middle_blocks=1,
-            decoder_blocks=(1, 1) if smoke else (1, 1, 1),
+            decoder_blocks=(1,) if smoke else (1, 1, 1),
         ),
         degradation=darkness,
         loss=dict(
@@ -57,7 +57,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     config.train = dict(
         num_steps=2 if smoke else 1000,
-        batch_size=2 if smoke else 8,
+        batch_size=4 if smoke else 8,
         log_every=1 if smoke else 50,
         checkpoint_every=1 if smoke else 200,
         sample_every=2 if smoke else 500,

@@ -42,7 +42,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     config.train = dict(
         num_steps=2 if smoke else 800,
-        batch_size=2 if smoke else 8,
+        batch_size=4 if smoke else 8,
         log_every=1 if smoke else 50,
         checkpoint_every=1 if smoke else 200,
         sample_every=2 if smoke else 400,

@@ -111,7 +111,8 @@ def abstract_state(experiment: Experiment, loader: Loader) -> TrainState:
     Raises:
         ConfigError: If the networks do not fit the data, or the batch not the devices.
     """
-    experiment.mesh.check_batch_size(experiment.train.batch_size, "config.train.batch_size")
+    if experiment.train.num_steps:
+        experiment.mesh.check_batch_size(experiment.train.batch_size, "config.train.batch_size")
     state: TrainState = experiment.mesh.with_shardings(state_shapes(experiment, loader))
     return state
 
