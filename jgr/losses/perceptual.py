@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jgr.errors import ConfigError
-from jgr.images import to_signed
 from jgr.losses.restoration import Images, Loss, Values, absolute
 from jgr.metrics import perceptual, pretrained
 
@@ -80,8 +79,7 @@ class Trunk(Extractor):
 
     def __call__(self, weights: Any, images: Images) -> Mapping[str, Float[Array, "batch ..."]]:
         """See `Extractor.__call__`."""
-        shift, scale = (perceptual._channels(values) for values in (perceptual._SHIFT, perceptual._SCALE))
-        features = perceptual._TRUNKS[self.net](weights, (to_signed(_rgb(images)) - shift) / scale)
+        features = perceptual.trunk_features(_rgb(images), weights, self.net)
         return dict(zip(self.layers, features, strict=True))
 
 

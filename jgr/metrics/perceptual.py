@@ -90,13 +90,20 @@ def lpips(
     if min(images.shape[1:3]) < _MIN_SIDE[net]:
         raise ValueError(f"lpips: images of {images.shape[1:3]}, but {net} needs at least {_MIN_SIDE[net]} a side")
     pairs = jnp.concatenate([images, targets]).astype(jnp.float32)
-    taps = _TRUNKS[net](params, (to_signed(pairs) - _channels(_SHIFT)) / _channels(_SCALE))
+    taps = trunk_features(pairs, params, net)
     total = jnp.zeros(len(images))
     for features, weights in zip(taps, linear_weights(net), strict=True):
         ours, theirs = jnp.split(_unit(features), 2)
         distance = ((ours - theirs) ** 2 * _channels(weights)).sum(axis=3)
         total += distance.mean(axis=(1, 2))
     return total
+
+
+def trunk_features(
+    images: Float[Array, "batch height width 3"], params: Params, net: str
+) -> list[Float[Array, "batch ..."]]:
+    """What the layers of a trunk make of RGB images in [0, 1], in order, after ReLU: see `lpips`."""
+    return _TRUNKS[net](params, (to_signed(images) - _channels(_SHIFT)) / _channels(_SCALE))
 
 
 @functools.cache

@@ -22,6 +22,16 @@ def twins(monkeypatch):
     return torch_restoration_a
 
 
+@pytest.fixture
+def twins_b(monkeypatch):
+    """experiments/torch_restoration_b.py, likewise."""
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(EXPERIMENTS)
+    import torch_restoration_b
+
+    return torch_restoration_b
+
+
 @pytest.fixture(scope="session")
 def initial():
     """A network's first variables."""

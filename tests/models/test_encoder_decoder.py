@@ -1,6 +1,4 @@
-import importlib.util
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,56 +8,9 @@ import pytest
 
 from jgr.errors import ConfigError
 from jgr.models.encoder_decoder import EncoderDecoder
+from tests.models.networks import drawn, images_of, num_parameters, of_twin, shapes_of
 
 SMALL = dict(patch_size=8, stride=4, widths=(4, 6), bottleneck=5)
-
-
-@pytest.fixture(scope="module")
-def twins():
-    """experiments/torch_restoration_b.py."""
-    pytest.importorskip("torch")
-    path = Path(__file__).parents[2] / "experiments" / "torch_restoration_b.py"
-    spec = importlib.util.spec_from_file_location("torch_restoration_b", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def images_of(*shape, seed=0):
-    return jax.random.uniform(jax.random.key(seed), shape)
-
-
-def shapes_of(network, channels=None, side=32):
-    images = jnp.zeros((1, side, side, channels or network.channels))
-    return jax.eval_shape(lambda key: network.init(key, images, train=True), jax.random.key(0))
-
-
-def num_parameters(network):
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes_of(network)["params"]))
-
-
-def drawn(network, channels=None):
-    """Variables of which none is what it starts as, drawn without a compilation."""
-    rng = np.random.default_rng(0)
-
-    def draw(path, leaf):
-        values = rng.standard_normal(leaf.shape).astype(np.float32)
-        if len(leaf.shape) > 1:
-            return values / np.sqrt(np.prod(leaf.shape[:-1]), dtype=np.float32)
-        if path[-1].key in ("scale", "var", "temperature"):
-            return 1 + 0.2 * np.tanh(values)
-        return 0.3 * values
-
-    return jax.tree_util.tree_map_with_path(lambda *leaf: jnp.asarray(draw(*leaf)), shapes_of(network, channels))
-
-
-def of_twin(twin, images):
-    """What the twin makes of NHWC images."""
-    import torch
-
-    with torch.no_grad():
-        made = twin(torch.tensor(np.asarray(images)).permute(0, 3, 1, 2))
-    return np.moveaxis(made.numpy(), -3, -1)
 
 
 def closed_form(inputs, channels, patch_size, widths, bottleneck):
@@ -79,11 +30,11 @@ def test_parameter_counts():
 
 
 @pytest.mark.parametrize("residual", [True, False])
-def test_agrees_with_pytorch_on_a_patch(twins, residual):
+def test_agrees_with_pytorch_on_a_patch(twins_b, residual):
     network, images = EncoderDecoder(**SMALL, residual=residual), images_of(2, 8, 8, 3)
     variables = drawn(network)
-    twin = twins.EncoderDecoder(patch_size=8, widths=(4, 6), bottleneck=5, residual=residual)
-    twins.load(twin, variables)
+    twin = twins_b.EncoderDecoder(patch_size=8, widths=(4, 6), bottleneck=5, residual=residual)
+    twins_b.load(twin, variables)
     expected = of_twin(twin.eval(), images)
     got = jax.jit(lambda variables: network.apply(variables, images, train=False))(variables)
     assert np.std(expected - np.asarray(images)) > 0.1

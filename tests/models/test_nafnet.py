@@ -1,6 +1,4 @@
-import importlib.util
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,56 +9,9 @@ import pytest
 from jgr.errors import ConfigError
 from jgr.layers.local_mean import local_mean
 from jgr.models.nafnet import VARIANTS, NAFNet
+from tests.models.networks import drawn, images_of, num_parameters, of_twin, shapes_of
 
 SMALL = dict(width=4, encoder_blocks=(1,), middle_blocks=1, decoder_blocks=(1,))
-
-
-@pytest.fixture(scope="module")
-def twins():
-    """experiments/torch_restoration_b.py."""
-    pytest.importorskip("torch")
-    path = Path(__file__).parents[2] / "experiments" / "torch_restoration_b.py"
-    spec = importlib.util.spec_from_file_location("torch_restoration_b", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def images_of(*shape, seed=0):
-    return jax.random.uniform(jax.random.key(seed), shape)
-
-
-def shapes_of(network, channels=None, side=32):
-    images = jnp.zeros((1, side, side, channels or network.channels))
-    return jax.eval_shape(lambda key: network.init(key, images, train=True), jax.random.key(0))
-
-
-def num_parameters(network):
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes_of(network)["params"]))
-
-
-def drawn(network, channels=None):
-    """Variables of which none is what it starts as, drawn without a compilation."""
-    rng = np.random.default_rng(0)
-
-    def draw(path, leaf):
-        values = rng.standard_normal(leaf.shape).astype(np.float32)
-        if len(leaf.shape) > 1:
-            return values / np.sqrt(np.prod(leaf.shape[:-1]), dtype=np.float32)
-        if path[-1].key in ("scale", "var", "temperature"):
-            return 1 + 0.2 * np.tanh(values)
-        return 0.3 * values
-
-    return jax.tree_util.tree_map_with_path(lambda *leaf: jnp.asarray(draw(*leaf)), shapes_of(network, channels))
-
-
-def of_twin(twin, images):
-    """What the twin makes of NHWC images."""
-    import torch
-
-    with torch.no_grad():
-        made = twin(torch.tensor(np.asarray(images)).permute(0, 3, 1, 2))
-    return np.moveaxis(made.numpy(), -3, -1)
 
 
 @pytest.mark.parametrize(
@@ -79,10 +30,10 @@ def test_parameter_counts_of_the_variants(variant, count):
     assert network.radius is None
 
 
-def test_agrees_with_pytorch(twins):
+def test_agrees_with_pytorch(twins_b):
     network, images = NAFNet(**SMALL), images_of(2, 12, 8, 3)
-    variables, twin = drawn(network), twins.NAFNet(**SMALL)
-    twins.load(twin, variables)
+    variables, twin = drawn(network), twins_b.NAFNet(**SMALL)
+    twins_b.load(twin, variables)
     expected = of_twin(twin, images)
     assert np.std(expected - np.asarray(images)) > 0.1
     got = jax.jit(lambda variables: network.apply(variables, images, train=True))(variables)
