@@ -64,11 +64,16 @@ def resolve(
 
 def _replace_class(raw: dict[str, Any], path: list[str], class_path: str, context: Context) -> None:
     """Names another class; of the arguments given for the old one, those that the new one knows stay."""
-    node = raw
+    node: Any = raw
     for name in path[:-1]:
-        node = node.setdefault(name, {})
-        if not isinstance(node, dict):
+        if isinstance(node, list | tuple):
+            node = node[int(name)] if name.isdigit() and int(name) < len(node) else None
+        else:
+            node = node.setdefault(name, {})
+        if not isinstance(node, dict | list | tuple):
             raise ConfigError(f"config.{'.'.join(path)} cannot be set: config.{name} is {node!r}")
+    if not isinstance(node, dict):
+        raise ConfigError(f"config.{'.'.join(path)} cannot be set: its parts are counted from 0, as in …0.cls")
     known = parameters(context.load(class_path, f"config.{'.'.join(path)}"))
     for name in [name for name in node if name not in known]:
         del node[name]
@@ -79,7 +84,7 @@ def _override(root: Slot, completed: dict[str, Any], key: str, text: str, contex
     slot, value, place = root, completed, "config"
     for name in key.split("."):
         slot = slot.child(value, name, place, context)
-        value, place = value[name], f"{place}.{name}"
+        value, place = _item(value, name), f"{place}.{name}"
     if isinstance(value, Mapping):
         raise ConfigError(f"{place} is a group: set one of its keys, {', '.join(f'{place}.{name}' for name in value)}")
     if text.lower() == "none":
@@ -103,9 +108,17 @@ def _parse(typed: Any, place: str, text: str) -> Any:
     return group.value
 
 
-def _with(tree: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
+def _item(group: Any, name: str) -> Any:
+    """A part of a group by its name, or of a tuple by its place."""
+    return group[int(name)] if isinstance(group, list | tuple) else group[name]
+
+
+def _with(tree: Any, path: list[str], value: Any) -> Any:
     head, *rest = path
-    return tree | {head: _with(tree[head], rest, value) if rest else value}
+    changed = _with(_item(tree, head), rest, value) if rest else value
+    if isinstance(tree, list | tuple):
+        return tuple(changed if place == int(head) else item for place, item in enumerate(tree))
+    return tree | {head: changed}
 
 
 def build(config: ConfigDict | Mapping[str, Any], kind: type, key: str, context: Context) -> Any:

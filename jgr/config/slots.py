@@ -144,6 +144,12 @@ class _Tuple(Slot):
     def build(self, value: Any, key: str, context: Context) -> Any:
         return tuple(slot.build(item, f"{key}[{i}]", context) for i, (slot, item) in enumerate(self._pairs(value)))
 
+    def child(self, value: Any, name: str, key: str, context: Context) -> Slot:
+        if not value or not name.isdigit() or int(name) >= len(value):
+            count = len(value or ())
+            raise ConfigError(f"{key}.{name} is unknown: {key} is a tuple, whose {count} parts are counted from 0")
+        return self._pairs(value)[int(name)][0]
+
     def _pairs(self, value: Any) -> list[tuple[Slot, Any]]:
         slots = self.items * len(value) if self.variadic else self.items
         return list(zip(slots, value, strict=True))

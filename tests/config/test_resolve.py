@@ -49,6 +49,7 @@ class Root:
     many: dict[str, Base] = dataclasses.field(default_factory=dict)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     nothing: Section | None = None
+    row: tuple[Base, ...] = ()
 
 
 HERE = __name__
@@ -90,6 +91,21 @@ def test_overrides_take_the_type_of_the_field():
     assert config.part.names == ("b", "c")
     assert (config.optimizer.rule.b1, config.optimizer.clip_norm) == (0.5, 1.5)
     assert resolve(config, Root, [("section.maybe", "none")]).section.maybe is None
+
+
+def test_parts_of_a_tuple_are_overridden_by_their_place():
+    row = {**PART, "row": ({"cls": WIDE}, {"cls": DEEP, "depth": 4})}
+    config = resolved(row, ("row.1.depth", "5"), ("row.0.names", "('b',)"))
+    assert [to_plain(part) for part in config.row] == [
+        {"cls": WIDE, "width": 64, "names": ("b",)},
+        {"cls": DEEP, "width": 4, "depth": 5},
+    ]
+    assert resolved(row, ("row.0.cls", DEEP)).row[0]["depth"] == 3
+    for place in ("2", "first", "-1"):
+        with pytest.raises(
+            ConfigError, match=rf"config\.row\.{place} is unknown: config\.row is a tuple, whose 2 parts"
+        ):
+            resolved(row, (f"row.{place}.depth", "5"))
 
 
 def test_overriding_a_class_keeps_what_the_new_one_knows():
