@@ -102,10 +102,12 @@ def test_parts_of_a_tuple_are_overridden_by_their_place():
     ]
     assert resolved(row, ("row.0.cls", DEEP)).row[0]["depth"] == 3
     for place in ("2", "first", "-1"):
-        with pytest.raises(
-            ConfigError, match=rf"config\.row\.{place} is unknown: config\.row is a tuple, whose 2 parts"
-        ):
+        message = rf"config\.row\.{place} is unknown: config\.row is a tuple, whose 2 parts"
+        with pytest.raises(ConfigError, match=message):
             resolved(row, (f"row.{place}.depth", "5"))
+    for place in ("row.2.cls", "row.cls"):
+        with pytest.raises(ConfigError, match=f"config.{place} cannot be set"):
+            resolved(row, (place, DEEP))
 
 
 def test_overriding_a_class_keeps_what_the_new_one_knows():
