@@ -59,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     way.add_argument(
         "--ensemble", action="store_true", help="mean over 8 flips and turns: a little better, 8 times as long"
     )
+    way.add_argument(
+        "--luma",
+        action="store_true",
+        help="with a network for gray images: restore the luma of colour photographs and keep their chroma, as is "
+        "usual for super-resolution (default: red, green and blue one by one)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -76,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
         tile=options.tile,
         overlap=options.overlap,
         ensemble=options.ensemble,
+        luma=options.luma,
         sigma=None if options.sigma is None else _parse_sigma(options.sigma),
         mask=options.mask,
         kernel=options.kernel,

@@ -1,5 +1,6 @@
 """From a config file and command-line overrides to one complete, checked config."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,9 @@ def to_plain(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(config, ConfigDict):
         return config.to_dict()
     return {key: to_plain(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+
+
+_FRACTION = re.compile(r"(-?[\d.]+)/([\d.]+)")
 
 
 def resolve(
@@ -98,6 +102,8 @@ def _override(root: Slot, completed: dict[str, Any], key: str, text: str, contex
 def _parse(typed: Any, place: str, text: str) -> Any:
     """Parses one override with the type of the value it replaces."""
     group, values = ConfigDict({"value": typed}), flags.FlagValues()
+    if group.get_type("value") is float and (fraction := _FRACTION.fullmatch(text)) and float(fraction[2]):
+        text = repr(float(fraction[1]) / float(fraction[2]))  # 25/255, as sigmas are written
     arguments = ["jgr", f"--config.value={text}"]
     try:
         config_flags.DEFINE_config_dict("config", group, flag_values=values, lock_config=True, sys_argv=arguments)

@@ -270,8 +270,17 @@ class _Object(Slot):
         return target, given
 
     def _check(self, built: Any, key: str, path: str | None) -> None:
-        if not isinstance(built, self.kind):
+        if not _is_a(built, self.kind):
             raise ConfigError(f"{key} = {path!r} gives no {self.kind.__module__}.{self.kind.__qualname__}")
+
+
+def _is_a(built: Any, kind: type) -> bool:
+    """`isinstance`, but of a protocol without asking for the value of any attribute, which may need the data."""
+    if not getattr(kind, "_is_protocol", False):
+        return isinstance(built, kind)
+    names = [name for base in kind.__mro__ if getattr(base, "_is_protocol", False) for name in vars(base)]
+    members = {name for name in names if not name.startswith("_") or name in ("__len__", "__getitem__", "__call__")}
+    return all(inspect.getattr_static(built, name, None) is not None for name in members)
 
 
 def _is_section(kind: type) -> bool:

@@ -68,7 +68,7 @@ class ImageFolder:
     @property
     def name(self) -> str:
         """The folder's name, the colour and the part, such as "bsd68-gray" or "train400-gray[:380]"."""
-        return f"{self._root.resolve().name}-{self.color}{self.part}"
+        return f"{self._expanded.resolve().name}-{self.color}{self.part}"
 
     def __len__(self) -> int:
         return len(self.files)
@@ -103,8 +103,12 @@ class ImageFolder:
         return tuple(sorted({name.split("/")[0] for name in self.files}))
 
     @property
+    def _expanded(self) -> Path:
+        return Path(os.path.expandvars(self.path)).expanduser()
+
+    @property
     def _root(self) -> Path:
-        path = Path(os.path.expandvars(self.path)).expanduser()
+        path = self._expanded
         if (unset := _VARIABLE.search(str(path))) and not path.is_dir():
             raise DataError(f"{self.path}: the environment variable {unset[1]} is not set; it names a folder of data")
         return path

@@ -53,7 +53,8 @@ class Fit:
             if image.shape != images[0].shape:
                 raise DataError(
                     f"{record_name(source, i)}: its image is {_size(image)}, that of {record_name(source, index[0])} "
-                    f"is {_size(images[0])}; set config.data.crop to cut one size from all"
+                    f"is {_size(images[0])}; set config.data.crop to cut one size from all, or, "
+                    "where images are restored and scored, config.evaluation.batch_size=1"
                 )
         batch = {"image": np.stack(images)}
         labels = [record.get("label") for record in records]

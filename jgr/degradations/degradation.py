@@ -14,7 +14,13 @@ from jaxtyping import Array, Float, Key
 Record = Mapping[str, Array]
 """One record: `image` [height, width, channels], and what a degradation says of itself: `sigma` [] (standard deviation
 of the noise, in units of the range [0, 1]), `mask` [height, width, 1] (1 where a pixel is known, 0 in a hole),
-`kernel` [size, size] (sums to 1), `quality` [] (of JPEG, in [0, 1])."""
+`kernel` [size, size] (sums to 1), `quality` [] (of JPEG, in [0, 1]). An operator that makes one of these untrue drops
+it."""
+
+
+def without(record: Record, *names: str) -> Record:
+    """The record without what an operator made untrue: a mask after a warp, a sigma after a change of contrast."""
+    return {name: value for name, value in record.items() if name not in names}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

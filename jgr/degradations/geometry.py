@@ -13,12 +13,14 @@ import numpy as np
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Key
 
-from jgr.degradations.degradation import Degradation, Record
+from jgr.degradations.degradation import Degradation, Record, without
 from jgr.degradations.parameters import Draw, bounds, check_bounds, draw, label
 from jgr.errors import ConfigError
 
 Image = Float[Array, "height width channels"]
 Map = Float[Array, "height width"]
+
+_UNTRUE = ("mask", "kernel", "sigma")  # once pixels have moved and were interpolated
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,7 +63,7 @@ class LensDistortion(Degradation):
         rows, columns = _centred_grid(image)
         squared = (rows**2 + columns**2) / (((image.shape[0] - 1) / 2) ** 2 + ((image.shape[1] - 1) / 2) ** 2 or 1.0)
         factor = 1.0 + k1 * squared + k2 * squared**2
-        return {**record, "image": _sampled(image, rows * factor, columns * factor)}
+        return {**without(record, *_UNTRUE), "image": _sampled(image, rows * factor, columns * factor)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,7 +105,7 @@ class Affine(Degradation):
         sine, cosine = jnp.sin(angle), jnp.cos(angle)
         rows, columns = (cosine * rows + sine * columns) / scale, (cosine * columns - sine * rows) / scale
         columns = columns - jnp.tan(jnp.radians(draw(self.shear, shear_key))) * rows
-        return {**record, "image": _sampled(image, rows, columns)}
+        return {**without(record, *_UNTRUE), "image": _sampled(image, rows, columns)}
 
 
 def _centred_grid(image: Image) -> tuple[Map, Map]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from jgr.degradations.degradation import Degradation, Record
+from jgr.degradations.degradation import Degradation, Record, without
 from jgr.degradations.parameters import Draw, check_bounds, draw, label
 
 
@@ -38,7 +38,7 @@ class LowLight(Degradation):
         """See `Degradation.apply`; differentiable."""
         exposure_key, gamma_key = jax.random.split(key)
         exposure, gamma = draw(self.exposure, exposure_key), draw(self.gamma, gamma_key)
-        return {**record, "image": exposure * jnp.maximum(record["image"], 0.0) ** gamma}
+        return {**without(record, "sigma"), "image": exposure * jnp.maximum(record["image"], 0.0) ** gamma}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,4 +63,4 @@ class ContrastLoss(Degradation):
         """See `Degradation.apply`; differentiable."""
         image = record["image"]
         mean = image.mean()
-        return {**record, "image": mean + draw(self.factor, key) * (image - mean)}
+        return {**without(record, "sigma"), "image": mean + draw(self.factor, key) * (image - mean)}

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Key, Num
 
-from jgr.degradations.degradation import Degradation, Record
+from jgr.degradations.degradation import Degradation, Record, without
 from jgr.errors import ConfigError
 
 Method = Literal["cubic", "linear", "box", "nearest"]
@@ -103,7 +103,7 @@ class Downsample(Degradation):
         if height % self.scale or width % self.scale:
             raise ConfigError(f"scale = {self.scale} must divide both sides of the images, which are {height}x{width}")
         return {
-            **record,
+            **without(record, "mask", "kernel", "sigma"),
             "image": imresize(record["image"], height // self.scale, width // self.scale, self.method),
         }
 

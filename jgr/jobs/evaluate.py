@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -187,8 +188,8 @@ class EvaluationJob:
         columns: dict[str, Any] = {score.protocol: score.values for score in scores if score.values is not None}
         if not columns:
             return
-        parts = [f"step_{step:08d}", self._evaluation.weights, f"seed{seed}", *self._scorer.manner]
-        name, records = "-".join(parts), self._scorer.record_names()
+        parts = [f"step_{step:08d}", self._evaluation.weights, f"seed{seed}", scores[0].dataset, *self._scorer.manner]
+        name, records = re.sub(r"[^\w.@+-]", "_", "-".join(parts)), self._scorer.record_names()
         self.folder.write_csv(f"per_record/{name}.csv", {"record": records, **columns, **album.costs(len(records))})
         if album.panels:
             self.folder.write_png(f"restored/{name}.png", stacked(album.panels))

@@ -22,7 +22,6 @@ from jgr.tasks.task import Restorer, Task
 
 _LARGE = 1_500_000  # pixels, above which an image is restored in tiles unless the caller decides
 _TILE, _OVERLAP = 512, 64
-_BUCKET = 64
 _LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)  # BT.601, section 2.5.1
 
 Image01 = Float32[np.ndarray, "_height _width _channels"]  # of sizes and channels that differ within a function
@@ -31,11 +30,11 @@ Image01 = Float32[np.ndarray, "_height _width _channels"]  # of sizes and channe
 class PhotographRestorer:
     """Restores photographs, one after another, each in the precision that it has.
 
-    A network of one channel restores the luma of a colour photograph, and its chroma stays (BT.601 over the full range:
-    the change of luma is added to red, green and blue); where pixels are unknown, it restores red, green and blue one
-    by one. A network of three channels takes a gray photograph as a colour one, and the mean of what it gives is the
-    result. Alpha stays; super-resolution enlarges it, as the chroma, bicubically. A network that only fills holes
-    leaves the known pixels as they are.
+    A network of one channel restores red, green and blue of a colour photograph one by one; with `luma` it restores the
+    luma, and the chroma stays, its noise included (BT.601 over the full range: the change of luma is added to red,
+    green and blue). A network of three channels takes a gray photograph as a colour one, and the mean of what it gives
+    is the result. Alpha stays; super-resolution enlarges it, as the chroma, bicubically. A network that only fills
+    holes leaves the known pixels as they are.
 
     Args:
         task: What restores.
@@ -45,6 +44,8 @@ class PhotographRestorer:
             above 1.5 megapixels and 0 for others.
         overlap: Pixels that neighbouring tiles share; 64 when None, or a quarter of smaller tiles.
         ensemble: Whether to average over the 8 turns and flips.
+        luma: Whether a network of one channel restores the luma of colour photographs alone, as is usual for
+            super-resolution.
         seed: Decides what is random, for restorers that draw something.
 
     Raises:
@@ -60,6 +61,7 @@ class PhotographRestorer:
         tile: int | None = None,
         overlap: int | None = None,
         ensemble: bool = False,
+        luma: bool = False,
         seed: int = 0,
     ) -> None:
         conditions = conditions or Conditions()
@@ -70,15 +72,16 @@ class PhotographRestorer:
             raise ConfigError(f"this run's network is for images of {self._channels} channels; photographs have 1 or 3")
         self._scale: int = getattr(task, "scale", 1)
         self._degradation = getattr(task, "degradation", None)
+        if luma and conditions.mask is not None:
+            raise ConfigError("luma=True does not go with a mask: the chroma of what is hidden is not known either")
+        self._luma_alone = luma
         self._conditions, self._key = conditions, purpose_key(seed, "restore")
-        bucket = 0 if getattr(task, "on_host", False) else _BUCKET  # nothing is compiled there
         multiple = getattr(getattr(task, "network", task), "multiple", 1)
         side = -(-_TILE // multiple) * multiple if tile is None else tile
         large = Inference(
             tile=side,
             overlap=min(_OVERLAP, side // 4) if overlap is None else overlap,
             ensemble=ensemble,
-            bucket=bucket,
         )
         self._large = AppliedRestorer(task, large)
         # Where the caller names a tile, or none, that is for all.
@@ -119,9 +122,9 @@ class PhotographRestorer:
             return (
                 "The network is for colour images: gray photographs are restored as colour ones and averaged to gray."
             )
-        if self._conditions.mask is not None:
-            return "The network is for gray images: red, green and blue of colour photographs are restored one by one."
-        return "The network is for gray images: of colour photographs the luma is restored and the chroma is kept."
+        if self._luma_alone:
+            return "The network is for gray images: of colour photographs the luma is restored and the chroma is kept."
+        return "The network is for gray images: red, green and blue of colour photographs are restored one by one."
 
     def _in_colors(self, image: Image01, conditions: dict[str, np.ndarray], key: Key[Array, ""]) -> Image01:
         """The restored image in the colours that it has, by a network that may have others."""
@@ -129,7 +132,7 @@ class PhotographRestorer:
             return self._restored(image, conditions, key)
         if self._channels == 3:
             return self._restored(image.repeat(3, axis=-1), conditions, key).mean(axis=-1, keepdims=True)
-        if "mask" in conditions:
+        if not self._luma_alone:
             parts = [self._restored(image[..., i : i + 1], conditions, key) for i in range(3)]
             return np.concatenate(parts, axis=-1)
         enlarged = self._enlarged(image)

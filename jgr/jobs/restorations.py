@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, UInt8
 
+from jgr.errors import ConfigError
 from jgr.flops import count_flops
 from jgr.images import to_float
 from jgr.jobs.panels import panel
@@ -33,12 +34,14 @@ class Cost:
     Args:
         milliseconds: Wall time, compilation aside; of a batch, its share.
         gflop: 10^9 operations of matrix products and convolutions.
-        peak_mib: MiB of memory of the compiled program: images, weights and what lies between.
+        peak_mib: MiB of memory of the compiled program, of all images of a batch: images, weights, what lies between.
+        batch: Images that are restored together.
     """
 
     milliseconds: float
     gflop: float | None
     peak_mib: float | None
+    batch: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +107,18 @@ class Restorations:
                     images = self._restore(state, records, keys)
                 if restore:
                     images, targets = self._clipped(images), records.get("target", records["image"])
+                    self._check_size(records["image"].shape, images.shape, targets.shape)
                 batch = RestoredBatch(records, keys, images, targets, real, cost)
             yield batch
+
+    def _check_size(self, degraded: tuple[int, ...], images: tuple[int, ...], targets: tuple[int, ...]) -> None:
+        """Raises ConfigError where restored images cannot be compared."""
+        if images != targets:
+            given, made, wanted = ("x".join(map(str, shape[1:])) for shape in (degraded, images, targets))
+            raise ConfigError(
+                f"the task makes images of {made} of degraded ones of {given}, but clean ones are {wanted}: "
+                "config.evaluation.degradation must be what the network undoes, its scale too"
+            )
 
     def _measured(self, state: TrainState, records: dict[str, Any], keys: Any) -> tuple[Any, Cost]:
         shape = records["image"].shape
@@ -115,7 +128,7 @@ class Restorations:
         images = jax.block_until_ready(self._restore(state, records, keys))
         milliseconds = 1e3 * (time.perf_counter() - begun) / shape[0]
         flops, peak = self._demands(state, records, keys)
-        return images, Cost(milliseconds, flops and flops / shape[0] / 1e9, peak and peak / 2**20)
+        return images, Cost(milliseconds, flops and flops / shape[0] / 1e9, peak and peak / 2**20, shape[0])
 
     def _demands(self, state: TrainState, records: dict[str, Any], keys: Any) -> tuple[int | None, int | None]:
         """Operations, and the most bytes, that the restoration of a batch takes; None for a restorer on the host."""
@@ -207,7 +220,7 @@ class Album:
 
     def costs(self, num_records: int) -> dict[str, list[Any]]:
         """Columns of a table of records: size and costs, empty where unknown."""
-        unknown = ((None, None), Cost(float("nan"), None, None))
+        unknown = ((None, None), Cost(float("nan"), None, None, 0))
         rows = [self._costs.get(index, unknown) for index in range(num_records)]
         columns: dict[str, list[Any]] = {
             "height": [size[0] for size, _ in rows],
@@ -215,6 +228,7 @@ class Album:
             "ms": [f"{cost.milliseconds:.4g}" for _, cost in rows],
             "gflop": [cost.gflop for _, cost in rows],
             "peak_mib": [cost.peak_mib for _, cost in rows],
+            "batch": [cost.batch or None for _, cost in rows],
         }
         return {name: column for name, column in columns.items() if any(value is not None for value in column)}
 
@@ -225,9 +239,10 @@ class Album:
         if not costs:
             return ""
         parts = [f"{statistics.median(cost.milliseconds for cost in costs):.4g} ms"]
+        batch = max(cost.batch for cost in costs)
         for unit, values in (
             ("GFLOP", [cost.gflop for cost in costs if cost.gflop]),
-            ("MiB at most", [cost.peak_mib for cost in costs if cost.peak_mib]),
+            ("MiB" if batch == 1 else f"MiB for {batch} together", [cost.peak_mib for cost in costs if cost.peak_mib]),
         ):
             if values:
                 parts.append(f"{statistics.median(values):.4g} {unit}")

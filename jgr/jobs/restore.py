@@ -52,6 +52,7 @@ def restore(
     tile: int | None = None,
     overlap: int | None = None,
     ensemble: bool = False,
+    luma: bool = False,
     sigma: float | None = None,
     mask: str | Path | None = None,
     kernel: str | Path | None = None,
@@ -69,9 +70,10 @@ def restore(
         out: The folder that the restored images go to, made where it is missing; names are kept.
         step: "latest", "best" or a number.
         weights: "ema" for the average where there is one, or "raw".
-        tile: See `PhotographRestorer`, as `overlap` and `ensemble`.
+        tile: See `PhotographRestorer`, as `overlap`, `ensemble` and `luma`.
         overlap: See there.
         ensemble: See there.
+        luma: See there.
         sigma: What the network is told: see `Conditions`, as of `quality`.
         mask: An image file; white pixels are known.
         kernel: A file with a blur kernel; see `read_kernel`.
@@ -103,7 +105,7 @@ def restore(
     state = run.restore(step)
     state = averaged(state) if weights == "ema" else state
     restorer = PhotographRestorer(
-        run.experiment.task, state, conditions, tile=tile, overlap=overlap, ensemble=ensemble, seed=seed
+        run.experiment.task, state, conditions, tile=tile, overlap=overlap, ensemble=ensemble, luma=luma, seed=seed
     )
     done: dict[Path, Path] = {}
     remarks: set[str] = set()

@@ -54,7 +54,8 @@ class Restoration(Task):
     Args:
         network: Module; `(degraded images with condition maps [batch, height, width, channels + maps], train) ->
             [batch, scale * height, scale * width, channels]`. It may have `multiple`, of which the sides must be one
-            (images are padded by reflection), and `scale`, for super-resolution.
+            (images are padded by reflection), `scale`, for super-resolution, and `channels`, by which `jgr restore`
+            knows whether it is for gray images.
         degradation: What spoils the images; None where the records have a `target` besides their `image`.
         loss: Of restored images against clean ones.
         optimizer: Owns the network's parameters.
@@ -104,7 +105,8 @@ class Restoration(Task):
                 or the network's images are not of the target's size.
         """
         first = {name: value[:2] for name, value in batch.items()}
-        pair = jax.eval_shape(self.degrade, first, jax.eval_shape(lambda k: jax.random.split(k, 2), key))
+        count = len(first["image"])
+        pair = jax.eval_shape(self.degrade, first, jax.eval_shape(lambda k: jax.random.split(k, count), key))
         self._check_inputs(pair)
         shape = jax.eval_shape(self._network_input, pair).shape
         keys = jax.random.split(key)
@@ -180,7 +182,11 @@ class Restoration(Task):
         """Raises ConfigError where the batch lacks what the network is to be told, or that makes no map."""
         for name in self.inputs:
             if name not in batch:
-                raise ConfigError(f"config.task.inputs names {name!r}, which the degraded images do not come with")
+                known = [key for key in batch if key not in ("image", "target", "index", "position", "label")]
+                raise ConfigError(
+                    f"config.task.inputs names {name!r}, which the degraded images do not come with; they come with "
+                    f"{', '.join(known) or 'nothing'}"
+                )
             if len(batch[name].shape) not in (1, 4):
                 raise ConfigError(f"config.task.inputs: {name!r} of shape {batch[name].shape[1:]} makes no map")
 

@@ -93,6 +93,13 @@ def test_overrides_take_the_type_of_the_field():
     assert resolve(config, Root, [("section.maybe", "none")]).section.maybe is None
 
 
+def test_floats_may_be_fractions():
+    assert resolved(PART, ("section.amount", "25/255")).section.amount == 25 / 255
+    for text in ("1/0", "1/2/3", "a/2"):
+        with pytest.raises(ConfigError, match="must be of type float"):
+            resolved(PART, ("section.amount", text))
+
+
 def test_parts_of_a_tuple_are_overridden_by_their_place():
     row = {**PART, "row": ({"cls": WIDE}, {"cls": DEEP, "depth": 4})}
     config = resolved(row, ("row.1.depth", "5"), ("row.0.names", "('b',)"))

@@ -3,20 +3,30 @@
 import csv
 import dataclasses
 import json
+import re
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 import jgr
 from jgr.config import load_config_file, resolve
-from jgr.degradations.protocols import GaussianDenoising
-from jgr.errors import ConfigError
-from jgr.jobs.experiment import Experiment, open_experiment
+from jgr.data.digits import Digits
+from jgr.degradations.jpeg import JPEG
+from jgr.degradations.noise import GaussianNoise
+from jgr.degradations.protocol import Protocol
+from jgr.degradations.protocols import GaussianDenoising, JPEGArtifacts, Seeded, SuperResolution
+from jgr.degradations.resize import Downsample
+from jgr.errors import ConfigError, DataError
+from jgr.jobs.degrade import Degrader
+from jgr.jobs.experiment import Evaluation, Experiment, open_experiment
+from jgr.models.dncnn import DnCNN
 from jgr.run.folder import RunFolder
 from jgr.state import averaged, leaves_by_name
+from jgr.tasks.restoration import Restoration
 from tests.conftest import ROOT
 
 SMOKE = f"{ROOT}/configs/restoration/edsr_train400.py:smoke"
@@ -61,7 +71,8 @@ def test_scores_carry_the_protocol(run):
 
 def test_each_record_has_its_values_and_costs(run):
     folder, rows = run
-    path = folder.path / "per_record" / "step_00000002-ema-seed0-awgn-s25-seed0-unclipped.csv"
+    (path,) = (folder.path / "per_record").glob("*-awgn-s25-seed0-unclipped.csv")
+    assert re.fullmatch(r"step_00000002-ema-seed0-photographs_gray-all_crop32@[0-9a-f]{16}-awgn.*", path.stem)
     records = table(path)
     (psnr,) = (row["value"] for row in rows if row["metric"] == "psnr")
     values = [float(record["psnr_gray_u8/awgn-s25-seed0-unclipped"]) for record in records]
@@ -79,8 +90,8 @@ def test_how_it_is_restored_is_part_of_the_protocol(run):
     rows = jgr.evaluate(folder.path, overrides=overrides, quiet=True)
     assert {row["protocol"].rpartition("/")[2] for row in rows} == {"tile16o8+x8"}
     assert len(RunFolder.open(folder.path).results()) == len(plain) + len(rows)
-    name = "step_00000002-ema-seed0-awgn-s25-seed0-unclipped-tile16o8+x8.csv"
-    costs = {float(record["gflop"]) for record in table(folder.path / "per_record" / name)}
+    (path,) = (folder.path / "per_record").glob("*-tile16o8+x8.csv")
+    costs = {float(record["gflop"]) for record in table(path)}
     (whole,) = {float(record["gflop"]) for record in table(next((folder.path / "per_record").glob("*unclipped.csv")))}
     assert list(costs) == [pytest.approx(8 * 9 * whole / 4)]  # eight turns of nine tiles, each a quarter of the image
 
@@ -159,6 +170,68 @@ def test_a_classical_method_stands_in_the_same_table(tmp_path):
     config.mesh = {"data": 1}
     with pytest.raises(ConfigError, match=r"BM3D is not trained: set config\.train\.num_steps to 0"):
         jgr.train(config, tmp_path / "trained", quiet=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Halved(Protocol):
+    """A protocol of one's own that darkens, and may forget what a protocol must give."""
+
+    lacking: str = ""
+    gain: float = 0.5
+    name = "halved"
+
+    def __call__(self, image):
+        record = {"image": np.float32(image * (self.gain / 255)), "target": image}
+        return {key: value for key, value in record.items() if key != self.lacking}
+
+
+def test_protocols_are_asked_for_what_they_must_give():
+    def degraded(protocol):
+        evaluation, batch = Evaluation(degradation=protocol), {"index": np.array([3])}
+        images = np.full((1, 4, 4, 1), 100, np.uint8)
+        return Degrader(evaluation, Restoration(network=DnCNN())).on_host(Digits(), {**batch, "image": images})
+
+    assert set(degraded(Halved())) == {"index", "image", "target"}
+    with pytest.raises(DataError, match="record 3 of digits-all: protocol halved gives no target, only image"):
+        degraded(Halved(lacking="target"))
+    with pytest.raises(DataError, match=r"image of protocol halved: float values from .* are not in units of \[0, 1\]"):
+        degraded(Halved(gain=255.0))
+
+
+def test_no_degradation_on_the_device_goes_by_the_name_of_a_protocol():
+    task = Restoration(network=DnCNN())
+    pairs = [
+        (Downsample(scale=2), SuperResolution(scale=2)),
+        (JPEG(quality=10), JPEGArtifacts(quality=10)),
+        (GaussianNoise(sigma=0.1), GaussianDenoising(sigma=0.1)),
+    ]
+    for drawn, protocol in pairs:
+        names = {
+            Degrader(Evaluation(degradation=one), task).name for one in (drawn, protocol, Seeded(degradation=drawn))
+        }
+        assert len(names) == 3
+
+
+def test_images_of_the_wrong_scale_are_told(run):
+    folder, _ = run
+    overrides = [("degradation.cls", "jgr.degradations.protocols.SuperResolution"), ("degradation.scale", "2")]
+    message = "makes images of 16x16x1 of degraded ones of 16x16x1, but clean ones are 32x32x1"
+    with pytest.raises(ConfigError, match=message):
+        jgr.evaluate(folder.path, overrides=overrides, quiet=True)
+
+
+def test_a_batch_of_one_record_trains():
+    task = Restoration(network=DnCNN(depth=2, width=2), degradation=GaussianNoise(sigma=0.1))
+    jax.eval_shape(task.init, jax.random.key(0), {"image": jnp.zeros((1, 8, 8, 1))})
+
+
+def test_a_run_opens_where_the_variable_of_its_data_is_not_set(run, tmp_path, monkeypatch):
+    monkeypatch.delenv("JGR_DATA", raising=False)
+    shutil.copytree(run[0].path, tmp_path / "elsewhere")
+    config = json.loads((tmp_path / "elsewhere" / "config.json").read_text())
+    config["data"]["source"] = {"cls": "jgr.data.folder.ImageFolder", "path": "$JGR_DATA/train"}
+    (tmp_path / "elsewhere" / "config.json").write_text(json.dumps(config))
+    assert int(jgr.load(tmp_path / "elsewhere").state.step) == 2
 
 
 def test_what_no_evaluation_can_be():

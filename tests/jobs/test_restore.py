@@ -115,9 +115,19 @@ def test_identity_gives_every_bit_back(dtype, network_channels):
             np.testing.assert_array_equal(restored, pixels)
 
 
-def test_a_gray_network_changes_the_luma_of_a_colour_photograph_and_keeps_its_chroma():
+def test_a_gray_network_restores_the_colours_one_by_one():
+    """The noise of colour photographs lies in their chroma, too."""
+    pixels = noise(20, 24, 3, np.float32)
+    network = Identity(gain=1.25)
+    restored = PhotographRestorer(Toy(network=network), STATE)(pixels)
+    for channel in range(3):
+        alone = PhotographRestorer(Toy(network=network), STATE)(pixels[..., channel : channel + 1])
+        np.testing.assert_allclose(restored[..., channel : channel + 1], alone, rtol=1e-6)
+
+
+def test_a_gray_network_may_change_the_luma_of_a_colour_photograph_and_keep_its_chroma():
     pixels = np.clip(noise(20, 24, 3, np.float32), 0.3, 0.6)
-    restored = PhotographRestorer(Toy(network=Identity(gain=1.25)), STATE)(pixels)
+    restored = PhotographRestorer(Toy(network=Identity(gain=1.25)), STATE, luma=True)(pixels)
     before, after = rgb2ycbcr(pixels.astype(np.float64)), rgb2ycbcr(restored.astype(np.float64))
     np.testing.assert_allclose(after[..., 1:], before[..., 1:], atol=1e-4)  # of 224 levels
     np.testing.assert_allclose((after[..., 0] - 16) / (before[..., 0] - 16), 1.25, rtol=1e-5)
@@ -166,8 +176,8 @@ def test_a_large_photograph_is_restored_in_tiles():
     shapes.clear()
     for height in (60, 61, 62):
         restorer(np.zeros((height, 100, 1), np.uint8))
-    assert set(shapes) == {(64, 128)}
-    assert len(shapes) == 1, "compiled once for all three"
+    assert set(shapes) == {(60, 100), (61, 100), (62, 100)}  # whole, as an evaluation restores them
+    assert len(shapes) == 3, "compiled once for each size"
 
 
 def test_what_the_network_is_told():
@@ -294,7 +304,7 @@ def test_a_folder_is_restored_with_the_folders_inside(run, photos, tmp_path, cap
         assert 274 not in image.getexif()
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [
-        "The network is for gray images: of colour photographs the luma is restored and the chroma is kept.",
+        "The network is for gray images: red, green and blue of colour photographs are restored one by one.",
         "JPEG files are written as PNG, which loses nothing.",
     ]
     restore(run, [photos, photos / "a.png"], out, trust=True, overwrite=True, quiet=True)
