@@ -39,13 +39,13 @@ def noise(shape, sigma):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("method", [NonLocalMeans(), TotalVariation(), Wavelet(), BM3D()], ids=lambda m: m.name)
 def test_denoisers_gain(method, channels):
-    """On Set12 TV gains 7.3 dB, NLM 8.1 and BM3D 9.6: half of the least is asked of each on one small crop."""
+    """On Set12 TV gains 7.3 dB, NLM 8.1 and BM3D 9.6; of a small crop less is asked."""
     clean = photograph(channels, 24, 44)  # of this size BM3D is compiled in its own tests, too
     record = {"image": (clean + noise(clean.shape, SIGMA)).astype(np.float32), "sigma": np.float32(SIGMA)}
     restored = method(record)
     assert restored.dtype == np.float32
     assert restored.shape == clean.shape
-    assert psnr(restored, clean) > psnr(record["image"], clean) + 3.65
+    assert psnr(restored, clean) > psnr(record["image"], clean) + 4
     np.testing.assert_array_equal(restored, method(record))
 
 
