@@ -18,6 +18,8 @@ CACHE = os.environ.get("JGR_COMPILE_CACHE") or str(
     Path(tempfile.gettempdir()) / f"jgr-test-compile-cache-{jax.__version__}"
 )
 os.environ["JGR_COMPILE_CACHE"] = CACHE  # subprocesses share it
+# Most of the time goes into compiling programs that run for milliseconds: LLVM need not optimise them.
+os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}".strip()
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -33,6 +33,17 @@ def test_parts_of_your_own(tmp_path):
     assert "stripes-all@" in printed
 
 
+def test_restoration_parts_of_your_own(tmp_path):
+    parts = [text for kind, text in BLOCKS if kind == "python" and "@dataclasses" in text]
+    (commands,) = [text for kind, text in BLOCKS if kind == "" and "my_parts.Banding" in text]
+    (tmp_path / "my_parts.py").write_text("".join(parts))
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    train, evaluate = (shlex.split(line)[1:] for line in commands.replace("\\\n", " ").strip().splitlines())
+    train = [argument.replace("edsr_train400.py", "edsr_train400.py:smoke") for argument in train]
+    assert "step 2/2" in run(train, tmp_path)
+    assert "psnr_gray_u8/banding-8-seed0" in run(evaluate, tmp_path)
+
+
 @pytest.mark.parametrize("folder", ["jgr", "configs", "experiments", "results", "tests"])
 def test_the_layout_is_there(folder):
     assert f"\n{folder}/" in README

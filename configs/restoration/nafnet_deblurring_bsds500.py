@@ -1,4 +1,4 @@
-"""Non-blind-to-blind deblurring: a small NAFNet (Chen et al. 2022) against one Gaussian blur with noise, in colour.
+"""Deblurring: a small NAFNet (Chen et al. 2022) against one Gaussian blur with noise, in colour.
 
     jgr train --config=configs/restoration/nafnet_deblurring_bsds500.py --workdir=runs/nafnet_deblurring
     jgr evaluate runs/nafnet_deblurring --step=best

@@ -4,7 +4,7 @@
     jgr evaluate runs/prenet --step=best
 
 `--config.task.network.cell=gru` or `none`, `--config.task.network.share_blocks=true` are the paper's other networks.
-`JGR_DATA` names the folder with `denoising/train400` and `denoising/bsd68`, of which the first 20 images are scored.
+`JGR_DATA` names the folder with `denoising/train400` and `denoising/bsd68`.
 """
 
 from ml_collections import ConfigDict

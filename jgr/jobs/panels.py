@@ -1,11 +1,16 @@
 """Pictures of restored images: degraded | restored | truth | error, the whole image above a part of it, enlarged."""
 
 import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
 from jaxtyping import Float, UInt8
 
 _ZOOM = 3
 _ERROR_GAIN = 4  # of the error image: a difference of 64 levels is white
 _LINE = 2
+_CAPTIONS = ("degraded", "restored", "truth", f"error x{_ERROR_GAIN}")
+_CAPTION_HEIGHT = 12  # that of Pillow's own font, with a margin
 _MAX_SIDE = 640  # of an image in a panel; larger ones are shown by every second pixel, or fewer
 
 
@@ -14,7 +19,7 @@ def panel(
     restored: Float[np.ndarray, "height width channels"],
     target: Float[np.ndarray, "height width channels"],
 ) -> UInt8[np.ndarray, "rows columns channels"]:
-    """One image's picture.
+    """One image's picture, with captions where the images are wide enough for them.
 
     The enlarged part is where the truth has the most detail. The error is that of the restored image, four times as
     bright.
@@ -33,20 +38,32 @@ def panel(
     parts = [
         image[top : top + side, left : left + side].repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1) for image in images
     ]
-    rows = [_row([image[::step, ::step] for image in images]), _row(parts)]
+    shown = [image[::step, ::step] for image in images]
+    rows = [*_captions(shown[0].shape[1], target.shape[2]), _row(shown), _row(parts)]
     width = max(row.shape[1] for row in rows)
     rows = [np.pad(row, ((0, _LINE), (0, width - row.shape[1]), (0, 0)), constant_values=1.0) for row in rows]
     return np.floor(np.concatenate(rows) * 255.0 + 0.5).astype(np.uint8)
 
 
 def stacked(
-    panels: list[UInt8[np.ndarray, "rows columns channels"]],
+    panels: list[UInt8[np.ndarray, "_ _ channels"]],
 ) -> UInt8[np.ndarray, "all_rows most_columns channels"]:
     """Panels below each other."""
     width = max(one.shape[1] for one in panels)
     return np.concatenate(
         [np.pad(one, ((0, 0), (0, width - one.shape[1]), (0, 0)), constant_values=255) for one in panels]
     )
+
+
+def _captions(width: int, channels: int) -> list[Float[np.ndarray, "caption_height columns channels"]]:
+    """A line with a word above each of four images of so many columns; none where a word would not fit."""
+    font = PIL.ImageFont.load_default()
+    if any(font.getlength(word) > width for word in _CAPTIONS):
+        return []
+    line = PIL.Image.new("L", (len(_CAPTIONS) * (width + _LINE), _CAPTION_HEIGHT), 255)
+    for place, word in enumerate(_CAPTIONS):
+        PIL.ImageDraw.Draw(line).text((place * (width + _LINE), 0), word, fill=0, font=font)
+    return [np.repeat(np.asarray(line, np.float32)[..., None] / 255, channels, axis=-1)]
 
 
 def _row(images: list[np.ndarray]) -> np.ndarray:

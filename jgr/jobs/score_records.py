@@ -54,6 +54,8 @@ class RecordScores:
                         del found[name]
                     else:
                         kept.append(np.asarray(values, np.float64)[batch.real])
+            if not found:  # all have failed: what is left to restore would not be scored
+                break
         scores = {}
         for name, parts in found.items():
             metric, values = self._metrics[name], np.concatenate(parts)

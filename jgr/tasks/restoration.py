@@ -258,17 +258,17 @@ class Restoration(Task):
         if self.stage_weight:
             stages, state = self._restored(params, model_state["network"], pair, method="all_stages")
             *early, restored = stages
-            earlier = self.stage_weight * sum(self.loss(stage, target).mean() for stage in early)
+            earlier = self.stage_weight * sum(_mean_of(self.loss(stage, target), target) for stage in early)
         else:
             restored, state = self._restored(params, model_state["network"], pair)
             earlier = jnp.float32(0.0)
         error = mse(jax.lax.stop_gradient(jnp.clip(restored, 0.0, 1.0)), target).mean()
         metrics = {"psnr": decibels(error)}
         if isinstance(self.loss, Weighted):
-            metrics |= {name: value.mean() for name, value in self.loss.parts(restored, target).items()}
+            metrics |= {name: _mean_of(values, target) for name, values in self.loss.parts(restored, target).items()}
             loss = jnp.stack([earlier, *(metrics[name] for name in self.loss.terms)]).sum()
         else:
-            loss = self.loss(restored, target).mean() + earlier
+            loss = _mean_of(self.loss(restored, target), target) + earlier
         return restored, loss, state, metrics
 
     def _restored(
@@ -289,6 +289,20 @@ class Restoration(Task):
         return self.adversarial.discriminator.apply(
             {"params": params, **collections}, images, train=True, mutable=list(collections)
         )
+
+
+def _mean_of(values: Array, target: Array) -> Float[Array, ""]:
+    """The mean over the records of a loss.
+
+    Raises:
+        ConfigError: If the loss does not give a value for each record.
+    """
+    if values.shape != target.shape[:1]:
+        raise ConfigError(
+            f"config.task.loss gives an array of shape {values.shape} for {target.shape[0]} records: it must give one "
+            "value for each, of which the task takes the mean"
+        )
+    return values.mean()
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -11,7 +11,7 @@ from jgr.degradations.degradation import Degradation, Pipeline
 from jgr.degradations.noise import GaussianNoise
 from jgr.degradations.parameters import Uniform
 from jgr.errors import ConfigError
-from jgr.losses.restoration import FFT, L2, Term, Weighted
+from jgr.losses.restoration import FFT, L2, Loss, Term, Weighted
 from jgr.optim import Optimizer
 from jgr.state import TrainState
 from jgr.tasks.restoration import Adversarial, Restoration
@@ -164,6 +164,20 @@ def test_terms_are_logged():
     _, metrics = one_step(make_task(loss=loss), make_batch())
     parts = metrics["network/l2"] + metrics["network/fft"]
     assert float(metrics["network/loss"]) == pytest.approx(float(parts), rel=1e-6)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeanOfAll(Loss):
+    """What other frameworks call a loss."""
+
+    def __call__(self, images, targets):
+        return jnp.abs(images - targets).mean()
+
+
+def test_a_loss_of_the_whole_batch_is_refused():
+    task = make_task(loss=MeanOfAll())
+    with pytest.raises(ConfigError, match=r"config\.task\.loss gives an array of shape \(\) for 4 records: it must"):
+        one_step(task, make_batch(count=4))
 
 
 def test_adversarial_term():
