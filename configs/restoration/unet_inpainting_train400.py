@@ -38,6 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
             cls="jgr.degradations.masks.Mask", generator=dict(cls="jgr.degradations.masks.RandomPixels", keep=0.5)
         ),
         inputs=("mask",),
+        keep_known=True,
         loss=dict(cls="jgr.losses.restoration.L1"),
         optimizer=dict(
             rule="optax.adam", learning_rate=1e-3, schedule=dict(decay="cosine", warmup="2%", end=0.01), clip_norm=1.0

@@ -63,6 +63,8 @@ class Restoration(Task):
             "sigma", "mask" or "quality": each becomes a map that follows the image's channels.
         residual: Whether the network gives what is to be taken away, degraded minus clean (Zhang et al. 2017, DnCNN,
             section III.A), instead of the image itself.
+        keep_known: Whether pixels that a record's `mask` calls known stay as they are, for inpainting: the network then
+            learns, and gives, what is in the holes alone.
         stage_weight: Weight of the loss of every earlier stage of a recurrent network, which needs a method
             `all_stages`; 0 to train on the last alone.
         adversarial: An adversarial term; None for none.
@@ -74,6 +76,7 @@ class Restoration(Task):
     optimizer: Optimizer = dataclasses.field(default_factory=lambda: Optimizer(rule=optax.adam, learning_rate=1e-3))
     inputs: tuple[str, ...] = ()
     residual: bool = False
+    keep_known: bool = False
     stage_weight: float = 0.0
     adversarial: Adversarial | None = None
 
@@ -84,8 +87,9 @@ class Restoration(Task):
             raise ConfigError(
                 f"stage_weight = {self.stage_weight}: {type(self.network).__qualname__} has no method all_stages"
             )
-        if self.residual and self.scale != 1:
-            raise ConfigError(f"residual=True does not go with a network that enlarges images {self.scale} times")
+        for name in ("residual", "keep_known"):
+            if getattr(self, name) and self.scale != 1:
+                raise ConfigError(f"{name}=True does not go with a network that enlarges images {self.scale} times")
 
     @property
     def scale(self) -> int:
@@ -111,7 +115,7 @@ class Restoration(Task):
         shape = jax.eval_shape(self._network_input, pair).shape
         keys = jax.random.split(key)
         made = jax.eval_shape(lambda k: self.network.init_with_output(k, jnp.zeros(shape), train=True)[0], key)
-        if (given := self._size_of(pair["image"], made)) != pair["target"].shape:
+        if (given := self._size_of(pair, made)) != pair["target"].shape:
             raise ConfigError(
                 f"config.task.network makes images of {_size(given)} of degraded ones of {_size(pair['image'].shape)}, "
                 f"but clean ones are {_size(pair['target'].shape)}: set its channels and scale, or the data's color"
@@ -176,10 +180,12 @@ class Restoration(Task):
         self._check_inputs(batch)
         variables = {"params": state.params["network"], **state.model_state["network"]}
         output: Any = self.network.apply(variables, self._network_input(batch), train=False)
-        return self._finish(batch["image"], output)
+        return self._finish(batch, output)
 
     def _check_inputs(self, batch: Mapping[str, Any]) -> None:
         """Raises ConfigError where the batch lacks what the network is to be told, or that makes no map."""
+        if self.keep_known and "mask" not in batch:
+            raise ConfigError("config.task.keep_known = True, but the degraded images do not come with a mask")
         for name in self.inputs:
             if name not in batch:
                 known = [key for key in batch if key not in ("image", "target", "index", "position", "label")]
@@ -200,18 +206,22 @@ class Restoration(Task):
         return pad_to_multiple(jnp.concatenate([image, *maps], axis=-1), getattr(self.network, "multiple", 1))
 
     def _finish(
-        self, degraded: Float[Array, "batch height width channels"], output: Array
+        self, pair: Mapping[str, Array], output: Array
     ) -> Float[Array, "*stages batch new_height new_width channels"]:
         """The restored images from the network's output: without the padding, the residual taken away."""
-        height, width = (side * self.scale for side in degraded.shape[1:3])
+        height, width = (side * self.scale for side in pair["image"].shape[1:3])
         output = output[..., :height, :width, :]
-        if not self.residual:
-            return output
-        return degraded.reshape((1,) * (output.ndim - 4) + degraded.shape) - output  # stages lie before the batch
+        stages = (1,) * (output.ndim - 4)  # they lie before the batch
+        degraded = pair["image"].reshape(stages + pair["image"].shape)
+        if self.residual:
+            output = degraded - output
+        if self.keep_known:
+            output = jnp.where(pair["mask"].reshape(stages + pair["mask"].shape) > 0, degraded, output)
+        return output
 
-    def _size_of(self, degraded: Any, output: Any) -> tuple[int, ...]:
+    def _size_of(self, pair: Mapping[str, Any], output: Any) -> tuple[int, ...]:
         """Shape of the restored images."""
-        return jax.eval_shape(self._finish, degraded, output).shape
+        return jax.eval_shape(self._finish, pair, output).shape
 
     def _loss(
         self, params: dict[str, Tree], model_state: dict[str, Tree], batch: Batch, keys: Key[Array, "batch"]
@@ -282,7 +292,7 @@ class Restoration(Task):
             mutable=list(collections),
             method=method,
         )
-        return self._finish(pair["image"], output), changed
+        return self._finish(pair, output), changed
 
     def _judge(self, params: Tree, collections: Tree, images: Array) -> tuple[Float[Array, "batch"], Tree]:
         assert self.adversarial is not None

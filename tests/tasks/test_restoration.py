@@ -8,6 +8,7 @@ import pytest
 from flax import linen as nn
 
 from jgr.degradations.degradation import Degradation, Pipeline
+from jgr.degradations.masks import Mask, RandomPixels
 from jgr.degradations.noise import GaussianNoise
 from jgr.degradations.parameters import Uniform
 from jgr.errors import ConfigError
@@ -128,6 +129,24 @@ def test_what_it_is_told_becomes_maps():
         make_task(inputs=("sigma",), degradation=Pipeline(steps=())).init(KEY, batch)
     with pytest.raises(ConfigError, match=r"'kernel' of shape .* makes no map"):
         dataclasses.replace(task, inputs=("kernel",)).restore(state, {**batch, "kernel": jnp.ones((4, 3, 3))}, KEYS)
+
+
+def test_known_pixels_stay():
+    """They are those of the degraded image, in training too; the network's gradient comes from the holes alone."""
+    task = make_task(degradation=Mask(generator=RandomPixels(keep=0.5)), keep_known=True)
+    batch = make_batch()
+    state = with_kernel(centred([3.0]), task, batch)
+    mask = jnp.zeros((4, 8, 8, 1)).at[:, :4].set(1.0)
+    restored = task.restore(state, {**batch, "mask": mask}, KEYS)
+    np.testing.assert_array_equal(restored[:, :4], batch["image"][:, :4])
+    np.testing.assert_allclose(restored[:, 4:], 3 * batch["image"][:, 4:], rtol=1e-6)
+    shown = dataclasses.replace(task, degradation=Mask(generator=RandomPixels(keep=1.0)))
+    _, metrics = one_step(shown, batch, state)
+    assert float(metrics["network/loss"]) == float(metrics["network/gradient_norm"]) == 0.0
+    with pytest.raises(ConfigError, match="keep_known = True, but the degraded images do not come with a mask"):
+        task.restore(state, batch, KEYS)
+    with pytest.raises(ConfigError, match="keep_known=True does not go with a network that enlarges"):
+        make_task(network=Filter(scale=2), keep_known=True)
 
 
 def test_any_size_is_padded_to_the_multiple_and_cropped():
