@@ -60,7 +60,12 @@ def resolve(
     for key, value in overrides:
         if key.endswith(".cls"):
             _replace_class(raw, key.split("."), value, strict)
-    completed = root.complete(raw, "config", Context(trust=trust, lenient=True))
+    lenient = Context(trust=trust, lenient=True)
+    completed = root.complete(raw, "config", lenient)
+    for key, _ in overrides:
+        opened = _with_section(root, completed, key.split("."), strict)
+        if opened is not completed:
+            completed = root.complete(opened, "config", lenient)
     for key, value in overrides:
         completed = _override(root, completed, key, value, strict)
     return ConfigDict(root.complete(completed, "config", strict)).lock()
@@ -73,7 +78,9 @@ def _replace_class(raw: dict[str, Any], path: list[str], class_path: str, contex
         if isinstance(node, list | tuple):
             node = node[int(name)] if name.isdigit() and int(name) < len(node) else None
         else:
-            node = node.setdefault(name, {})
+            if node.get(name) is None:
+                node[name] = {}
+            node = node[name]
         if not isinstance(node, dict | list | tuple):
             raise ConfigError(f"config.{'.'.join(path)} cannot be set: config.{name} is {node!r}")
     if not isinstance(node, dict):
@@ -84,12 +91,23 @@ def _replace_class(raw: dict[str, Any], path: list[str], class_path: str, contex
     node["cls"] = class_path
 
 
+def _with_section(root: Slot, completed: dict[str, Any], path: list[str], context: Context) -> dict[str, Any]:
+    """The config with a section of defaults where a key lies in one that is None, `train.init_from.path` say."""
+    slot, value, place = root, completed, "config"
+    for depth, name in enumerate(path[:-1], 1):
+        slot = slot.child(value, name, place, context)
+        value, place = _item(value, name), f"{place}.{name}"
+        if value is None and slot.is_section:
+            return _with(completed, path[:depth], {})
+    return completed
+
+
 def _override(root: Slot, completed: dict[str, Any], key: str, text: str, context: Context) -> dict[str, Any]:
     slot, value, place = root, completed, "config"
     for name in key.split("."):
         slot = slot.child(value, name, place, context)
         value, place = _item(value, name), f"{place}.{name}"
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and text.lower() != "none":
         raise ConfigError(f"{place} is a group: set one of its keys, {', '.join(f'{place}.{name}' for name in value)}")
     if text.lower() == "none":
         parsed = slot.complete(None, place, context)

@@ -44,6 +44,7 @@ class Slot(abc.ABC):
         """
         raise ConfigError(f"{key}.{name} is unknown: {key} is a single value, {value!r}")
 
+    is_section = False  # whether {} stands for an object of which only defaults are known
     empty_type: type | None = None  # the type of a value that is None for now, for the command line
 
 
@@ -118,8 +119,13 @@ class _Optional(Slot):
 
     def child(self, value: Any, name: str, key: str, context: Context) -> Slot:
         if value is None:
-            raise ConfigError(f"{key}.{name} cannot be set: {key} is None, give it in the config file")
+            hint = f", name its class by {key}.cls" if isinstance(self.inner, _Object) else ""
+            raise ConfigError(f"{key}.{name} cannot be set: {key} is None{hint}")
         return self.inner.child(value, name, key, context)
+
+    @property
+    def is_section(self) -> bool:
+        return isinstance(self.inner, _Object) and _is_section(self.inner.kind)
 
     @property
     def empty_type(self) -> type | None:  # type: ignore[override]

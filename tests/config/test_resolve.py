@@ -1,3 +1,4 @@
+import abc
 import dataclasses
 import json
 from typing import Literal
@@ -49,6 +50,7 @@ class Root:
     many: dict[str, Base] = dataclasses.field(default_factory=dict)
     optimizer: Optimizer = dataclasses.field(default_factory=Optimizer)
     nothing: Section | None = None
+    other: abc.ABC | None = None
     row: tuple[Base, ...] = ()
 
 
@@ -122,6 +124,12 @@ def test_overriding_a_class_keeps_what_the_new_one_knows():
     assert to_plain(config)["part"] == {"cls": DEEP, "width": 7, "depth": 5}
 
 
+def test_a_section_that_is_none_may_be_given_and_taken():
+    given = resolved(PART, ("nothing.amount", "3"), ("nothing.kind", "y"))
+    assert to_plain(given)["nothing"] == to_plain(resolved(PART))["section"] | {"amount": 3.0, "kind": "y"}
+    assert to_plain(resolved(PART | {"nothing": {}}, ("nothing", "none")))["nothing"] is None
+
+
 @pytest.mark.parametrize(
     ("config", "overrides", "message"),
     [
@@ -132,7 +140,13 @@ def test_overriding_a_class_keeps_what_the_new_one_knows():
         (PART, [("section", "1")], "config.section is a group.*config.section.amount"),
         (PART, [("section.kind", "z")], "config.section.kind = 'z' must be one of 'x', 'y'"),
         (PART, [("section.length", "3 days")], "config.section.length = '3 days' is not a duration"),
-        (PART, [("nothing.amount", "3")], "config.nothing.amount cannot be set: config.nothing is None"),
+        (PART, [("nothing.amuont", "3")], "config.nothing.amuont is unknown.*did you mean 'amount'"),
+        (
+            PART,
+            [("other.width", "3")],
+            r"config\.other\.width cannot be set: .* is None, name its class by config\.other\.cls",
+        ),
+        (PART, [("part", "none")], "config.part is missing: it must be a Base"),
         (PART, [("seed", "none")], "config.seed is missing: it must be an int"),
         (PART | {"sead": 1}, [], "config.sead is unknown"),
         (PART | {"seed": True}, [], "config.seed = True must be an int"),
