@@ -45,6 +45,11 @@ def disk_errors(path: Path, action: str) -> Iterator[None]:
         raise RunError(f"{path} cannot be {action}: {error.strerror or error}{advice}") from error
 
 
+def expanded(path: str) -> Path:
+    """A path that a config names: `$NAME` is an environment variable, where it is set, and `~` the home folder."""
+    return Path(os.path.expandvars(path)).expanduser()
+
+
 def cache_folder() -> Path | None:
     """Where jgr keeps what it can make or fetch again: `$JGR_CACHE`, or `~/.cache/jgr`; None where that is empty."""
     folder = os.environ.get("JGR_CACHE", str(Path.home() / ".cache" / "jgr"))

@@ -44,7 +44,11 @@ class Slot(abc.ABC):
         """
         raise ConfigError(f"{key}.{name} is unknown: {key} is a single value, {value!r}")
 
-    is_section = False  # whether {} stands for an object of which only defaults are known
+    @property
+    def is_section(self) -> bool:
+        """Whether {} stands for an object with the defaults of all its fields."""
+        return False
+
     empty_type: type | None = None  # the type of a value that is None for now, for the command line
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from jgr.data.decode import COLORS, decode_image
 from jgr.data.source import files_fingerprint
 from jgr.errors import ConfigError, DataError
+from jgr.files import expanded
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -104,7 +105,7 @@ class ImageFolder:
 
     @property
     def _expanded(self) -> Path:
-        return Path(os.path.expandvars(self.path)).expanduser()
+        return expanded(self.path)
 
     @property
     def _root(self) -> Path:

@@ -32,6 +32,7 @@ from jgr.degradations.parameters import (
     label_weighted,
 )
 from jgr.errors import ConfigError, DataError
+from jgr.files import expanded
 
 KernelArray = Float[Array, "size size"]
 Map = Float[Array, "size size"]
@@ -247,7 +248,7 @@ class KernelFile(Kernel):
     @functools.cached_property
     def _kernel(self) -> Float[np.ndarray, "size size"]:
         try:
-            kernel = _read_array(Path(self.path).expanduser())
+            kernel = _read_array(expanded(self.path))
             total = kernel.sum()
             if self.normalise and np.isfinite(total) and total > 0:
                 kernel = kernel / total

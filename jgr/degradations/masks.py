@@ -17,6 +17,7 @@ from jgr.degradations.degradation import Degradation, Record
 from jgr.degradations.inputs import check_mask
 from jgr.degradations.parameters import Draw, bounds, check_bounds, draw, label, number
 from jgr.errors import ConfigError, DataError
+from jgr.files import expanded
 
 MaskArray = Float[Array, "height width 1"]
 Points = Float[Array, "parts 2"]
@@ -205,7 +206,7 @@ class MaskFile(MaskGenerator):
 
     @functools.cached_property
     def _mask(self) -> Float[np.ndarray, "height width 1"]:
-        path = Path(self.path).expanduser()
+        path = expanded(self.path)
         if not path.is_file():
             raise ConfigError(f"path = {self.path}: there is no such file")
         try:

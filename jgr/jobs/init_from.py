@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 
 from jgr.errors import CheckpointError, ConfigError, RunError
+from jgr.files import expanded
 from jgr.state import TrainState, averaged, leaves_by_name, with_average
 
 _PARTS = ("params", "model_state")
@@ -72,7 +72,7 @@ def find_weights(source: InitFrom, state: TrainState, trust: bool) -> Found:
     Raises:
         ConfigError: The weights are not there, or do not fit the state: the message names the first that does not.
     """
-    path = Path(os.path.expandvars(source.path)).expanduser()
+    path = expanded(source.path)
     where = f"config.train.init_from: {path}"
     found, origin = _from_run(source, path, trust) if path.is_dir() else _from_file(source, path)
     known = leaves_by_name({part: getattr(state, part) for part in _PARTS})

@@ -120,12 +120,13 @@ def save(path, pixels):
     return str(path)
 
 
-def test_mask_files(tmp_path):
+def test_mask_files(tmp_path, monkeypatch):
     known = np.random.default_rng(0).random((12, 10)) < 0.5
     generator = MaskFile(path=save(tmp_path / "scratch.png", known * 255))
     np.testing.assert_array_equal(generator(KEY, 12, 10)[..., 0], known)
     np.save(tmp_path / "scratch.npy", known)
-    same = MaskFile(path=str(tmp_path / "scratch.npy"))
+    monkeypatch.setenv("MASKS", str(tmp_path))
+    same = MaskFile(path="$MASKS/scratch.npy")
     np.testing.assert_array_equal(same(KEY, 12, 10)[..., 0], known)
     assert generator.name == same.name
     assert generator.name.startswith("scratch@")
