@@ -42,11 +42,11 @@ def get_config(arg: str = "") -> ConfigDict:
         optimizer=dict(rule="optax.adam", learning_rate=1e-3, schedule=dict(decay="cosine", end=0.01)),
     )
     config.train = dict(
-        num_steps=2 if smoke else 4000,
+        num_steps=2 if smoke else 1500,
         batch_size=4 if smoke else 64,
         log_every=1 if smoke else 100,
         checkpoint_every=1 if smoke else 500,
-        sample_every=2 if smoke else 2000,
+        sample_every=2 if smoke else 750,
         num_samples=2 if smoke else 4,
         average=dict(half_life="10000 examples"),
     )
