@@ -8,8 +8,8 @@
 
 Read are PNG, TIFF, WebP, BMP and JPEG: gray, colour, with alpha, with palettes; 16-bit and float32 pixels stay so.
 Results have the format and name of the file, except that those of JPEG files are PNG. They are upright and keep the
-colour profile, but no other metadata. No photograph is ever overwritten. A file that cannot be read is named, the
-others are restored, and the exit status is 1.
+colour profile, but no other metadata. The photographs themselves are never overwritten. A file that cannot be read is
+named, the others are restored, and the exit status is 1.
 """
 
 import argparse

@@ -114,6 +114,8 @@ def check_told(task: Task, conditions: Conditions) -> None:
     if inputs is None:
         return  # a task of a user's own need not say it before it restores
     wanted, given = set(inputs), conditions.given()
+    if getattr(task, "keep_known", False):
+        wanted.add("mask")
     if missing := sorted(wanted - given):
         if missing[0] not in _OPTIONS:
             raise ConfigError(f"this run must be told {missing[0]!r}, which a photograph does not have")

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,12 @@ def _named(source: InitFrom, arrays: Mapping[str, Any]) -> dict[str, tuple[str, 
         name = given
         for pattern, replacement in source.names:
             if match := re.fullmatch(pattern, given):
-                name = match.expand(replacement)
+                try:
+                    name = match.expand(replacement)
+                except (re.error, IndexError) as error:
+                    raise ConfigError(
+                        f"config.train.init_from.names: {replacement!r} is no replacement for {pattern!r}: {error}"
+                    ) from error
                 break
         if not name:
             continue
@@ -133,7 +139,7 @@ def _from_file(source: InitFrom, path: Path) -> tuple[dict[str, tuple[str, np.nd
         content = path.read_bytes()
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError, EOFError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:  # or another file
         raise ConfigError(
             f"config.train.init_from.path = {source.path!r} is neither a run's folder nor an .npz file that can be "
             f"read: {error}"

@@ -110,7 +110,7 @@ class PhotographRestorer:
         if "mask" in conditions:
             image = np.where(conditions["mask"][0] > 0, image, np.float32(_fill_of(self._degradation)))
         restored = _as_type(self._in_colors(image, conditions, key), pixels.dtype)
-        if isinstance(self._degradation, Mask) and self._scale == 1:
+        if "mask" in conditions and isinstance(self._degradation, Mask) and self._scale == 1:
             restored = np.where(conditions["mask"][0] > 0, pixels[..., :colors], restored)
         return np.concatenate([restored, _as_type(self._enlarged(alpha), pixels.dtype)], axis=-1)
 

@@ -155,7 +155,13 @@ def test_training_goes_on_from_a_file_of_arrays(run, tmp_path):
     refused("has nothing for params/network/.* more; map names .* or set init_from.partial=true")
     np.savez(file, **{"model.network/head/kernel": weights["network/head/kernel"] * np.nan})
     refused("network/head/kernel is not finite", partial=True)
+    named = {"partial": True, "names": ((r"model\.(.*)", r"params/\2"),)}
+    refused(r"init_from\.names: .* is no replacement for .*: invalid group reference", **named)
     refused("neither a run's folder nor an .npz file", path=str(tmp_path / "absent.npz"))
+    (tmp_path / "cut.npz").write_bytes(file.read_bytes()[:100])
+    refused("neither a run's folder nor an .npz file", path=str(tmp_path / "cut.npz"))
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    refused("neither a run's folder nor an .npz file", path=str(tmp_path / "one.npy"))
 
 
 def test_a_classical_method_stands_in_the_same_table(tmp_path):

@@ -55,6 +55,7 @@ class Toy(Task):
     network: nn.Module = dataclasses.field(default_factory=Identity)
     inputs: tuple[str, ...] = ()
     noise: float = 0.0
+    keep_known: bool = False
     degradation: Degradation | None = None
 
     @property
@@ -438,6 +439,20 @@ def test_methods_that_are_not_trained_are_told_what_they_need():
         PhotographRestorer(Baseline(method=NonLocalMeans()), STATE)
     with pytest.raises(ConfigError, match="this run is told no sigma: leave --sigma out"):
         PhotographRestorer(Baseline(method=Bicubic(scale=2), scale=2), STATE, sigma)
+
+
+def test_who_is_told_the_mask():
+    """A network may learn to find holes by itself; one whose known pixels stay must be told them, if only for that."""
+    degradation, pixels = Mask(generator=RandomPixels(keep=0.5)), noise(8, 8, 3)
+    blind = Toy(network=Identity(channels=3, gain=1.0), degradation=degradation)
+    np.testing.assert_array_equal(PhotographRestorer(blind, STATE)(pixels), pixels)
+    mask = np.ones((8, 8), bool)
+    with pytest.raises(ConfigError, match="this run is told no mask: leave --mask out"):
+        PhotographRestorer(blind, STATE, Conditions(mask=mask))
+    keeping = Toy(network=Identity(channels=3, gain=0.0), degradation=degradation, keep_known=True)
+    np.testing.assert_array_equal(PhotographRestorer(keeping, STATE, Conditions(mask=mask))(pixels), pixels)
+    with pytest.raises(ConfigError, match="must be told which pixels are known: give --mask=FILE"):
+        PhotographRestorer(keeping, STATE)
 
 
 def test_holes_are_filled_and_known_pixels_stay():
