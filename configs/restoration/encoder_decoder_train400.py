@@ -3,8 +3,9 @@
     jgr train --config=configs/restoration/encoder_decoder_train400.py --workdir=runs/encoder_decoder
     jgr evaluate runs/encoder_decoder --step=best
 
-A baseline that is expected to trail: what 32x32 pixels say does not pass through 256 numbers.
-`JGR_DATA` names the folder with `denoising/train400` and `denoising/bsd68`.
+6 minutes on 2 CPU cores (AMD EPYC, JAX 0.10.2) that did other work as well. With seed 0: 22.83 dB and SSIM 0.5408 on
+BSD68, where the noisy images have 20.50 and non-local means 27.49. It is expected to trail: what 32x32 pixels say does
+not pass through 256 numbers. `JGR_DATA` names the folder with `denoising/train400` and `denoising/bsd68`.
 """
 
 from ml_collections import ConfigDict

@@ -3,10 +3,11 @@
     jgr train --config=configs/restoration/ffdnet_train400.py --workdir=runs/ffdnet
     jgr evaluate runs/ffdnet --step=best
 
-The network is the published one for gray images; the paper trains it for days, this does for minutes. Evaluated at
-sigma 25; another: `jgr evaluate runs/ffdnet --config.evaluation.degradation.sigma=0.2`. A photograph:
-`jgr restore runs/ffdnet PHOTO --sigma=25/255 --out=DIR`. `JGR_DATA` names the folder with `denoising/train400` and
-`denoising/bsd68`.
+4 minutes on 2 CPU cores (AMD EPYC, JAX 0.10.2) that did other work as well. With seed 0, sigma 25: 25.26 dB and SSIM
+0.6706 on BSD68, below non-local means (27.49): the network is the published one for gray images; the paper trains it
+for days, this does for minutes. Evaluated at sigma 25; another: `jgr evaluate runs/ffdnet
+--config.evaluation.degradation.sigma=0.2`. A photograph: `jgr restore runs/ffdnet PHOTO --sigma=25/255 --out=DIR`.
+`JGR_DATA` names the folder with `denoising/train400` and `denoising/bsd68`.
 """
 
 from ml_collections import ConfigDict

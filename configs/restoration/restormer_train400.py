@@ -3,9 +3,10 @@
     jgr train --config=configs/restoration/restormer_train400.py --workdir=runs/restormer
     jgr evaluate runs/restormer --step=best
 
-A third of the published width and one block a level; the published network, of 26 million parameters, is
-`jgr.models.restormer.Restormer` by its defaults with `channels=1`. `JGR_DATA` names the folder with
-`denoising/train400` and `denoising/bsd68`.
+7 minutes on 2 CPU cores (AMD EPYC, JAX 0.10.2) that did other work as well. With seed 0: 25.55 dB and SSIM 0.6220 on
+BSD68, below non-local means (27.49). A third of the published width and one block a level; the published network, of 26
+million parameters, is `jgr.models.restormer.Restormer` by its defaults with `channels=1`. `JGR_DATA` names the folder
+with `denoising/train400` and `denoising/bsd68`.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,9 @@
     jgr train --config=configs/restoration/unet_inpainting_train400.py --workdir=runs/unet_inpainting
     jgr evaluate runs/unet_inpainting --step=best
 
-PSNR is over all pixels, and over the missing ones alone.
+10 minutes on 2 CPU cores (AMD EPYC, JAX 0.10.2) that did other work as well. With seed 0: 29.27 dB over all pixels
+of 20 images of BSD68, 26.26 over the missing ones. Biharmonic interpolation is better, 30.80 and 27.80: half of all
+pixels at random is its home, and the network's score on held-out images had stopped to rise with the learning rate.
 `JGR_DATA` names the folder with `denoising/train400` and `denoising/bsd68`.
 """
 
