@@ -28,7 +28,8 @@ def main() -> None:
         with path.open() as file:
             rows = [row for row in csv.DictReader(file) if row.get(options.metric)]
         if rows:
-            axes.plot([int(row["step"]) for row in rows], [float(row[options.metric]) for row in rows], label=path.stem)
+            steps, values = [int(row["step"]) for row in rows], [float(row[options.metric]) for row in rows]
+            axes.plot(steps, values, ("-", "--", ":")[drawn // 10 % 3], label=path.stem)  # there are ten colours
             drawn += 1
     if not drawn:
         parser.error(f"no curve in {options.results / 'curves'} has {options.metric}")
