@@ -46,7 +46,7 @@ def blocks(source: dict[str, Any], mode: str, width: int, num_steps: int, block:
     step, state = make_step(experiment, loader, abstract), initial_state(experiment, loader, abstract)
     start = time.perf_counter()
     for number, batches in enumerate(loader.batches(0, num_steps + block), 1):
-        state, metrics = step(state, loader.arrays, batches)
+        state, metrics = step(state, loader.arrays, batches, number - 1)
         if number % block == 0:
             jax.block_until_ready(metrics)
             if number > block:  # the first compiles

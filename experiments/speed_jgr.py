@@ -73,8 +73,8 @@ def _trained(config_file: str, settings: Settings) -> Program:
         nonlocal state, done
         num_steps = -(-num_steps // per_call) * per_call
         checks = []
-        for host_batches in loader.batches(done, done + num_steps):
-            state, metrics = step(state, loader.arrays, host_batches)
+        for start, host_batches in enumerate(loader.batches(done, done + num_steps)):
+            state, metrics = step(state, loader.arrays, host_batches, done + start * per_call)
             checks.append({name: value for name, value in metrics.items() if name.startswith(FINITE)})
         done += num_steps
         if not all(np.all(value) for check in jax.device_get(checks) for value in check.values()):

@@ -18,12 +18,14 @@ class Schedule:
     Args:
         decay: "constant", or "linear" or "cosine" from 1 to `end` (cosine: Loshchilov & Hutter 2017, equation 5).
         warmup: Steps in which it first rises linearly from 0.
+        hold: Steps after the warm-up before it decays.
         steps: Where the decay ends, counted from the start of the training, the warm-up included.
         end: Share of the learning rate that is left at the end.
     """
 
     decay: Literal["constant", "linear", "cosine"] = "constant"
     warmup: Duration = 0
+    hold: Duration = 0
     steps: Duration = "100%"  # type: ignore[assignment]  # steps, once built from a config
     end: float = 0.0
 
@@ -32,21 +34,27 @@ class Schedule:
             raise ConfigError(f"end = {self.end} must be a share between 0 and 1")
         if self.decay != "constant" and isinstance(self.steps, str):
             raise ConfigError(f"steps = {self.steps!r}: outside a config, give the steps of the whole training")
-        if self.decay != "constant" and self.warmup >= self.steps > 0:
-            raise ConfigError(f"warmup = {self.warmup} steps leaves nothing of the {self.steps} steps to decay in")
+        if self.decay != "constant" and self.warmup + self.hold >= self.steps > 0:
+            held = f" and hold = {self.hold} steps leave" if self.hold else " steps leaves"
+            raise ConfigError(f"warmup = {self.warmup}{held} nothing of the {self.steps} steps to decay in")
 
     def learning_rate(self, peak: float) -> optax.Schedule:
         """The learning rate at each step, `peak` being the highest."""
         if self.decay == "constant":
-            after = optax.constant_schedule(peak)
-        elif self.decay == "linear":
-            after = optax.linear_schedule(peak, peak * self.end, max(self.steps - self.warmup, 1))
+            return self._after_warmup(peak, optax.constant_schedule(peak))
+        length = max(self.steps - self.warmup - self.hold, 1)
+        if self.decay == "linear":
+            fall = optax.linear_schedule(peak, peak * self.end, length)
         else:
-            after = optax.cosine_decay_schedule(peak, max(self.steps - self.warmup, 1), alpha=self.end)
+            fall = optax.cosine_decay_schedule(peak, length, alpha=self.end)
+        if self.hold:
+            fall = optax.join_schedules([optax.constant_schedule(peak), fall], [self.hold])
+        return self._after_warmup(peak, fall)
+
+    def _after_warmup(self, peak: float, schedule: optax.Schedule) -> optax.Schedule:
         if self.warmup == 0:
-            return after
-        rise = optax.linear_schedule(0.0, peak, self.warmup)
-        return optax.join_schedules([rise, after], [self.warmup])
+            return schedule
+        return optax.join_schedules([optax.linear_schedule(0.0, peak, self.warmup), schedule], [self.warmup])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,14 @@ def test_cosine_decay_after_a_rise_ends_with_the_training():
     np.testing.assert_allclose(found, [0.5, 1.0, 0.5, 0.0], atol=1e-7)
 
 
+@pytest.mark.parametrize(("decay", "middle"), [("linear", 0.75), ("cosine", 0.5 + math.sqrt(0.125))])
+def test_decay_after_a_hold(decay, middle):
+    """CycleGAN's rate: the peak for half of the training, then a fall to 0."""
+    schedule = Schedule(decay=decay, warmup=10, hold=90, steps=200)
+    found = rates(schedule, 1.0, [5, 10, 60, 100, 125, 150, 200, 300])
+    np.testing.assert_allclose(found, [0.5, 1.0, 1.0, 1.0, middle, 0.5, 0.0, 0.0], atol=1e-6)
+
+
 def test_constant_with_and_without_a_rise():
     assert rates(Schedule(), 0.3, [0, 10**6]) == pytest.approx([0.3, 0.3])
     assert rates(Schedule(warmup=4), 1.0, [0, 1, 2, 4, 99]) == pytest.approx([0.0, 0.25, 0.5, 1.0, 1.0])
@@ -46,7 +54,8 @@ def test_constant_with_and_without_a_rise():
         (dict(end=1.5), "end = 1.5"),
         (dict(end=-0.1), "end = -0.1"),
         (dict(decay="cosine"), "steps = '100%'"),
-        (dict(decay="linear", warmup=10, steps=10), "warmup = 10"),
+        (dict(decay="linear", warmup=10, steps=10), "warmup = 10 steps leaves nothing of the 10 steps"),
+        (dict(decay="linear", warmup=4, hold=6, steps=10), "warmup = 4 and hold = 6 steps leave nothing of the 10"),
     ],
 )
 def test_impossible_schedules(fields, message):

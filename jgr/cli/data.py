@@ -48,22 +48,20 @@ def _show(options: argparse.Namespace) -> int:
     import numpy as np
     from tabulate import tabulate
 
-    from jgr.data.loader import evaluation_batches
-    from jgr.data.show import sample_images, summary
+    from jgr.data.show import fitted_images, sample_images, summary
     from jgr.files import write_png
     from jgr.images import grid
 
     if options.config:
         data = _data(options)
-        source, num = data.source, min(options.num, len(data.source))
-        images = next(evaluation_batches(data, num, num))["image"]  # resized and cropped as the config says
+        source, images = data.source, fitted_images(data, options.num)
     elif options.overrides or options.name is None:
         raise DataError("name what to show, such as digits or a folder, or give --config=FILE and its overrides")
     else:
         source = _source(options)
-        images = np.stack(sample_images(source, options.num))
+        images = sample_images(source, options.num)
     print(tabulate(list(summary(source).items()), tablefmt="plain"))
-    print(write_png(Path(options.out or f"{source.name}.png"), grid(images)))
+    print(write_png(Path(options.out or f"{source.name}.png"), grid(np.stack(images))))
     return 0
 
 

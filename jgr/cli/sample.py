@@ -1,37 +1,153 @@
-"""Draw a grid of images from a run's checkpoint.
+"""Draw what a run's generator makes: a grid of images, or one of the pictures below.
 
 jgr sample runs/digits --num=64 --out=grid.png --seed=1
+jgr sample runs/cgan --classes --out=classes.png
+jgr sample runs/stylegan2 --interpolate --truncation=0.7 --out=ways.png
+jgr sample runs/stylegan2 --mix --mix_layer=4 --out=mixtures.png
+jgr sample runs/digits --nearest=5 --nearest_in=cnn-digits --out=neighbours.png
+jgr sample runs/digits --invert face.png other.png --out=inversions.png
 """
 
 import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
 
 from jgr.cli.options import STEP_HELP, add_run
 from jgr.cli.setup import set_up
+from jgr.errors import ConfigError
+
+if TYPE_CHECKING:
+    from jgr.jobs.explore.pictures import Use
+
+_DEPENDENT = {"mix_layer": "mix", "nearest_in": "nearest", "invert_steps": "invert", "restarts": "invert"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     add_run(parser)
     parser.add_argument("--out", required=True, metavar="FILE.png", help="where the picture goes")
-    parser.add_argument("--num", type=int, default=64, help="images in it (default: %(default)s)")
+    parser.add_argument(
+        "--num",
+        type=int,
+        metavar="N",
+        help="images of the grid (default: 64), or of each class (10), rows of an interpolation (8), sources on either "
+        "side of a mixture (6), images that neighbours are searched of (8)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="decides the latents (default: %(default)s)")
     parser.add_argument("--step", default="latest", help=f"{STEP_HELP} (default: %(default)s)")
     parser.add_argument("--weights", choices=("ema", "raw"), default="ema", help="default: %(default)s")
+    parser.add_argument(
+        "--classes",
+        nargs="?",
+        const="all",
+        metavar="LABELS",
+        help="of a conditional run: all, or as in --classes=3,7. A grid gets a row for each and a column for each "
+        "latent; in other pictures rows, sources and images take them in turn",
+    )
+    parser.add_argument(
+        "--truncation",
+        type=float,
+        metavar="PSI",
+        help="less variety, fewer failures, such as 0.7. Style-based generators: styles are pulled to their mean, "
+        "which is at 0, and 1 changes nothing. Others: values of a latent beyond PSI are drawn again until none is",
+    )
+    parser.add_argument("--quiet", action="store_true", help="print nothing but the picture's path and errors")
+    pictures = parser.add_argument_group("pictures, instead of a grid")
+    choice = pictures.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--interpolate",
+        type=int,
+        nargs="?",
+        const=8,
+        metavar="STEPS",
+        help="rows of so many images (default: 8) from one latent to another: along the sphere, or, with styles, "
+        "straight from style to style",
+    )
+    choice.add_argument(
+        "--mix",
+        action="store_true",
+        help="images with the coarse styles of the image at the left and the fine styles of the one above",
+    )
+    choice.add_argument(
+        "--nearest",
+        type=int,
+        nargs="?",
+        const=5,
+        metavar="K",
+        help="images beside their so many nearest training images (default: 5): are they copies?",
+    )
+    choice.add_argument(
+        "--invert",
+        nargs="+",
+        metavar="PHOTO",
+        help="image files | what the generator can make of them | four times the error, with PSNR; searched by Adam "
+        "among the latents, or the styles of all layers",
+    )
+    pictures.add_argument(
+        "--mix_layer", type=int, metavar="L", help="the first layer with a fine style, from 1 (default: half of them)"
+    )
+    pictures.add_argument(
+        "--nearest_in",
+        metavar="NAME",
+        help="what is compared: pixels (default), or features of an extractor of the run's evaluation, such as "
+        "cnn-mnist or inception",
+    )
+    pictures.add_argument("--invert_steps", type=int, metavar="N", help="steps of the search (default: 500)")
+    pictures.add_argument(
+        "--restarts", type=int, metavar="N", help="starting points of the search, for each class (default: 4)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command."""
+    for name, needed in _DEPENDENT.items():
+        if getattr(options, name) is not None and getattr(options, needed) in (None, False):
+            raise ConfigError(f"--{name}={getattr(options, name)} goes with --{needed}: add that, or leave it out")
+    classes = _parse_classes(options.classes)
     set_up()
     from jgr.jobs.sample import sample
 
     picture = sample(
         options.run,
         options.out,
+        use=_use(options),
         num=options.num,
+        classes=classes,
+        truncation=options.truncation,
         seed=options.seed,
         step=options.step,
         weights=options.weights,
         trust=options.trust,
+        quiet=options.quiet,
     )
     print(picture)
     return 0
+
+
+def _use(options: argparse.Namespace) -> "Use":
+    """The picture that is asked for."""
+    from jgr.jobs.explore.pictures import Grid, Interpolation, Mixture, NearestNeighbours, Reconstruction
+
+    if options.interpolate is not None:
+        return Interpolation(steps=options.interpolate)
+    if options.mix:
+        return Mixture(layer=options.mix_layer)
+    if options.nearest is not None:
+        return NearestNeighbours(k=options.nearest, within=options.nearest_in or "pixels")
+    if options.invert is not None:
+        given = {"steps": options.invert_steps, "restarts": options.restarts}
+        return Reconstruction(
+            photos=tuple(options.invert), **{name: value for name, value in given.items() if value is not None}
+        )
+    return Grid()
+
+
+def _parse_classes(text: str | None) -> "Sequence[int] | Literal['all'] | None":
+    if text is None:
+        return None
+    if text == "all":
+        return "all"
+    try:
+        return [int(label) for label in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--classes={text} must be labels such as 3,7, or all") from error

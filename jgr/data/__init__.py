@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from jgr.data.loader import Loader as Loader
     from jgr.data.loader import evaluation_batches as evaluation_batches
     from jgr.data.order import record_index as record_index
+    from jgr.data.pairs import PairedFolders as PairedFolders
+    from jgr.data.pairs import SideBySide as SideBySide
+    from jgr.data.pairs import UnpairedFolders as UnpairedFolders
     from jgr.data.photographs import Photographs as Photographs
     from jgr.data.source import Source as Source
     from jgr.data.source import fingerprint as fingerprint
@@ -25,9 +28,12 @@ _MODULES = {
     "Digits": "digits",
     "ImageFolder": "folder",
     "Loader": "loader",
+    "PairedFolders": "pairs",
     "Photographs": "photographs",
+    "SideBySide": "pairs",
     "Source": "source",
     "TFDS": "tfds",
+    "UnpairedFolders": "pairs",
     "evaluation_batches": "loader",
     "fingerprint": "source",
     "record_index": "order",

@@ -15,7 +15,7 @@ from jaxtyping import Array, Int, Key
 
 from jgr.data.augment import Augment
 from jgr.data.records import EvaluationRecords, Fit, HostBatch, TrainingRecords
-from jgr.data.source import Source
+from jgr.data.source import IMAGES, Source
 from jgr.errors import ConfigError, DataError
 from jgr.images import to_float
 from jgr.mesh import Mesh
@@ -33,14 +33,15 @@ class Data:
     Attributes:
         source: Where the records come from, such as `jgr.data.tfds.TFDS` or any `jgr.data.source.Source`.
         mode: "resident": the decoded set lies on the device as uint8 and the host sends indices. "streamed": the host
-            decodes each batch. "auto": resident without `crop` and up to `resident_bytes`, else streamed. Both give the
-            same batches, bit for bit.
+            decodes each batch. "auto": resident without `crop`, up to `resident_bytes`, and unless the source shows
+            each image in many records; else streamed. Both give the same batches, bit for bit.
         resident_bytes: Largest decoded size, in bytes, that "auto" keeps on the device.
         resize: The shorter side after a bicubic resize on the host (Pillow's, antialiased); None keeps the size.
         crop: Height and width of a crop on the host, after the resize: random in training, keyed by seed and position,
             and of the centre in evaluation. Needed where sizes differ. Random crops of images of one size are cheaper
             with `augment.crop`, on the device.
-        augment: Random flips and crops on the device, in training.
+        augment: Random flips and crops on the device, in training. Like resize and crop, of an image and its target
+            alike.
         num_workers: Worker processes of a streamed set; 0 decodes in this process.
         prefetch: Steps of a streamed set decoded ahead, each in a thread (or by each worker); 0 decodes when asked.
         shuffle: Whether each epoch visits the records in a random order of its own, else in the source's.
@@ -132,7 +133,10 @@ class Loader:
     def resident(self) -> bool:
         """Whether the decoded set lies on the device."""
         if self.data.mode == "auto":
-            return self.data.crop is None and self.num_records * self._first["image"].nbytes <= self.data.resident_bytes
+            if self.data.crop is not None or hasattr(self.data.source, "covering"):
+                return False
+            record_bytes = sum(self._first[name].nbytes for name in IMAGES if name in self._first)
+            return self.num_records * record_bytes <= self.data.resident_bytes
         return self.data.mode == "resident"
 
     @functools.cached_property
@@ -143,7 +147,7 @@ class Loader:
 
     @functools.cached_property
     def arrays(self) -> dict[str, Array]:
-        """A resident set, whole on every device: `image` uint8 [num_records, ...] and `label` int32; else nothing.
+        """A resident set, whole on every device: `image` uint8 [num_records, ...], `target`, `label`; else nothing.
 
         Loaded when first asked for.
         """
@@ -153,7 +157,7 @@ class Loader:
         with ThreadPoolExecutor((os.cpu_count() or 1) if _worth_threads(self._first) else 1) as threads:
             parts = list(threads.map(lambda chunk: self.data.fit.read(self.data.source, chunk), chunks))
         for chunk, part in zip(chunks, parts, strict=True):
-            if part.keys() != parts[0].keys() or part["image"].shape[1:] != parts[0]["image"].shape[1:]:
+            if {n: a.shape[1:] for n, a in part.items()} != {n: a.shape[1:] for n, a in parts[0].items()}:
                 self.data.fit.read(self.data.source, [0, chunk[0]])  # raises the error that names the record
         whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return self.mesh.put_replicated(whole)
@@ -175,7 +179,7 @@ class Loader:
         """The host's part of steps `start_step` to `stop_step - 1`, those of one call together.
 
         Each array is [steps_per_call, batches_per_step, batch_size, ...]: `index` int32 and `position` uint32; when
-        streamed also `image` uint8 and, where records have it, `label` int32.
+        streamed also `image` uint8 and, where records have them, `target` uint8 and `label` int32.
         Of several devices' batches each lies on its device already. Close the iterator (or let it end) to stop its
         threads and processes.
 
@@ -230,14 +234,16 @@ class Loader:
             key: The run's key for data, the same at every step.
 
         Returns:
-            `image` float32 in [0, 1] [batches_per_step, batch_size, height, width, channels], `label` int32 where
-            records have one, `index` int32 and `position` uint32, each [batches_per_step, batch_size].
+            `image` float32 in [0, 1] [batches_per_step, batch_size, height, width, channels], `target` likewise and
+            `label` int32 where records have them, `index` int32 and `position` uint32, each [batches_per_step,
+            batch_size].
         """
         position = jnp.asarray(host_batch["position"])
         gathered = {name: array[host_batch["index"]] for name, array in arrays.items()}
         batch = {name: jnp.asarray(array) for name, array in {**host_batch, **gathered}.items()}
-        images = to_float(batch["image"])
-        return {**batch, "image": jax.vmap(self.data.augment)(images, record_keys(key, position))}
+        keys = record_keys(key, position)  # the same for an image and its target
+        augment = jax.vmap(self.data.augment)
+        return batch | {name: augment(to_float(batch[name]), keys) for name in IMAGES if name in batch}
 
     def batch_spec(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and types of what `assemble` returns. Reads one record."""
@@ -270,8 +276,8 @@ def evaluation_batches(
         rows: Which records of every batch to read, where several processes share the work; all when None.
 
     Returns:
-        An iterator of dicts with `image` uint8 [batch, height, width, channels], `label` int32 where records have one,
-        `index` int32, and `mask` bool, False at the fillings of the tail.
+        An iterator of dicts with `image` uint8 [batch, height, width, channels], `target` likewise and `label` int32
+        where records have them, `index` int32, and `mask` bool, False at the fillings of the tail.
 
     Raises:
         ConfigError: `batch_size` or `num_records` is impossible.

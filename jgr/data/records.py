@@ -6,13 +6,14 @@ Free of JAX, so that worker processes start fast.
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
 from jgr.data.order import random_crop_corners, record_index
-from jgr.data.source import Source, read_records, record_name
+from jgr.data.source import IMAGES, Source, read_records, record_name
 from jgr.errors import DataError
 
 HostBatch = dict[str, np.ndarray]
@@ -33,7 +34,9 @@ class Fit:
     def read(
         self, source: Source, index: Sequence[int], *, seed: int = 0, position: Sequence[int] | None = None
     ) -> HostBatch:
-        """The records at `index` as `image` uint8 [n, height, width, channels] and, where they have one, `label` int32.
+        """The records at `index`: `image` and, where they have them, `target` and `label`.
+
+        A target is resized and cut as its image is.
 
         Args:
             source: Where the records are.
@@ -41,28 +44,44 @@ class Fit:
             seed: The run's seed, for random crops.
             position: Positions in the run, which decide the random crops; None crops the centre.
 
+        Returns:
+            `image` and `target` uint8 [n, height, width, channels], `label` int32 [n].
+
         Raises:
-            DataError: Images of different sizes remain, a crop does not fit, or only some records have a label.
+            DataError: Images of different sizes remain, a crop does not fit, or only some records have a target or a
+                label.
         """
         index = [int(i) for i in index]
         records = read_records(source, index)
-        images = [self._resized(np.asarray(record["image"])) for record in records]
+        batch = {}
+        for name in IMAGES:
+            if images := _values(source, index, records, name):
+                batch[name] = self._fitted(source, index, name, images, seed, position)
+        if labels := _values(source, index, records, "label"):
+            batch["label"] = np.array(labels, np.int32)
+        return batch
+
+    def _fitted(
+        self,
+        source: Source,
+        index: list[int],
+        name: str,
+        images: list[np.ndarray],
+        seed: int,
+        position: Sequence[int] | None,
+    ) -> UInt8[np.ndarray, "n height width channels"]:
+        """Images of one name, of one size. What they are cut by does not depend on the name."""
+        images = [self._resized(np.asarray(image)) for image in images]
         if self.crop:
-            images = self._cropped(source, index, images, seed, position)
+            images = self._cropped(source, index, name, images, seed, position)
         for i, image in zip(index, images, strict=True):
             if image.shape != images[0].shape:
                 raise DataError(
-                    f"{record_name(source, i)}: its image is {_size(image)}, that of {record_name(source, index[0])} "
+                    f"{record_name(source, i)}: its {name} is {_size(image)}, that of {record_name(source, index[0])} "
                     f"is {_size(images[0])}; set config.data.crop to cut one size from all, or, "
                     "where images are restored and scored, config.evaluation.batch_size=1"
                 )
-        batch = {"image": np.stack(images)}
-        labels = [record.get("label") for record in records]
-        if labels.count(None) < len(labels):
-            if None in labels:
-                raise DataError(f"{record_name(source, index[labels.index(None)])}: has no label while others have one")
-            batch["label"] = np.array(labels, np.int32)
-        return batch
+        return np.stack(images)
 
     def _resized(self, image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h2 w2 c"]:
         height, width, channels = image.shape
@@ -77,13 +96,19 @@ class Fit:
         return np.stack([np.asarray(plane) for plane in planes], axis=-1)
 
     def _cropped(
-        self, source: Source, index: list[int], images: list[np.ndarray], seed: int, position: Sequence[int] | None
+        self,
+        source: Source,
+        index: list[int],
+        name: str,
+        images: list[np.ndarray],
+        seed: int,
+        position: Sequence[int] | None,
     ) -> list[np.ndarray]:
         crop = self.crop or 0
         for i, image in zip(index, images, strict=True):
             if min(image.shape[:2]) < crop:
                 raise DataError(
-                    f"{record_name(source, i)}: its image is {_size(image)}, too small for config.data.crop={crop}; "
+                    f"{record_name(source, i)}: its {name} is {_size(image)}, too small for config.data.crop={crop}; "
                     "lower it, or set config.data.resize to enlarge the shorter side"
                 )
         sizes = np.array([image.shape[:2] for image in images])
@@ -119,7 +144,7 @@ class TrainingRecords:
     rows: Int[np.ndarray, "rows"] | None = None
 
     def __call__(self, call: int) -> HostBatch:
-        """Of the steps from `call * steps` on: `index` int32, `position` uint32, and with `fit` `image` and `label`."""
+        """Of the steps from `call * steps` on: `index` int32, `position` uint32, and with `fit` what it reads."""
         count = self.steps * self.batches * self.batch_size
         grid = (int(call) * count + np.arange(count)).reshape(self.steps, self.batches, self.batch_size)
         if self.rows is not None:
@@ -152,7 +177,7 @@ class EvaluationRecords:
     rows: Int[np.ndarray, "rows"] | None = None
 
     def __call__(self, batch: int) -> HostBatch:
-        """`image` uint8, `label` int32, `index` int32 and `mask` bool, False where a record is a filling."""
+        """What `fit` reads, `index` int32, and `mask` bool, False where a record is a filling."""
         place = int(batch) * self.batch_size + np.arange(self.batch_size)
         if self.rows is not None:
             place = place[self.rows]
@@ -161,6 +186,19 @@ class EvaluationRecords:
         real = self.fit.read(self.source, read.tolist())
         filled = {name: array[filling] for name, array in real.items()}
         return {**filled, "index": index.astype(np.int32), "mask": place < self.num_records}
+
+
+def _values(source: Source, index: list[int], records: list[dict[str, Any]], name: str) -> list[Any]:
+    """What records have of a name, in their order; nothing where none has it.
+
+    Raises:
+        DataError: Only some have it.
+    """
+    values = [record.get(name) for record in records]
+    missing = [i for i, value in zip(index, values, strict=True) if value is None]
+    if missing and len(missing) < len(values):
+        raise DataError(f"{record_name(source, missing[0])}: has no {name} while others have one")
+    return [] if missing else values
 
 
 def _size(image: Int[np.ndarray, "h w c"] | UInt8[np.ndarray, "h w c"]) -> str:

@@ -14,6 +14,7 @@ from jgr.checkpoint import Checkpointer
 from jgr.config import resolve
 from jgr.errors import CheckpointError, ConfigError
 from jgr.jobs.experiment import Evaluation, Experiment, open_evaluation, open_experiment
+from jgr.jobs.explore.explorer import Explorer
 from jgr.jobs.sampling import make_sample
 from jgr.jobs.step import make_loader, state_shapes, state_shapes_from
 from jgr.mesh import Mesh
@@ -149,6 +150,34 @@ class Run:
         draw = make_sample(task, self.mesh, "samples")
         batches = [np.asarray(draw(state, seed, batch_size, i))[:batch_size] for i in range(0, num, batch_size)]
         return np.concatenate(batches)[:num]
+
+    def explore(
+        self,
+        *,
+        seed: int = 0,
+        truncation: float | None = None,
+        step: int | str = "latest",
+        weights: Weights = "ema",
+        quiet: bool = False,
+    ) -> Explorer:
+        """What else one does with its generator: class grids, interpolations, mixtures, neighbours, inversions.
+
+        Args:
+            seed: Decides the latents.
+            truncation: Less variety for fewer failures; see `Explorer`.
+            step: "latest", "best" or a number.
+            weights: "ema" for the average where there is one, or "raw".
+            quiet: Whether to show no progress.
+
+        Raises:
+            ConfigError: If the task generates no images, or cannot truncate, or `weights` is impossible.
+            CheckpointError: If there is no such checkpoint.
+        """
+        if weights not in ("ema", "raw"):
+            raise ConfigError(f"weights = {weights!r} must be one of 'ema', 'raw'")
+        state = self.restore(step)
+        state = averaged(state) if weights == "ema" else state
+        return Explorer(self.experiment, state, self.mesh, seed=seed, truncation=truncation, quiet=quiet)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The rows of `metrics.jsonl`."""

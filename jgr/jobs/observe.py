@@ -31,6 +31,7 @@ from jgr.tasks.update import FINITE
 MEASURED = ("images_per_s", "elapsed_s", "tflops_per_s", "mfu", "peak_memory_bytes")
 """What a line of metrics.jsonl says of the machine: it differs between equal trainings."""
 
+_CONCERNED = 3  # lines one after another until a task's concern is told, once
 _MAX_UNREAD = 100  # calls after which the checks for finite values are read, however rarely a line is logged
 
 
@@ -95,7 +96,8 @@ class Log:
         start: int,
         flops: int,
     ) -> None:
-        self._folder, self._progress, self._mirror = folder, progress, mirror
+        self._folder, self._progress, self._mirror, self._task = folder, progress, mirror, experiment.task
+        self._concerned = 0
         self._images_per_step, self._flops = experiment.images_per_step, flops
         self._devices = list(experiment.mesh.devices.devices.flat)
         self._peak = peak_flops(self._devices[0], experiment.train.dtype)
@@ -150,6 +152,10 @@ class Log:
         self._folder.append_metrics({"step": step, "images_seen": step * self._images_per_step, **values, **measured})
         self._mirror.scalars(step, {**values, **measured})
         self._progress.log(step, values, images_per_s)
+        concern = self._task.concern(values)
+        self._concerned = self._concerned + 1 if concern else 0
+        if concern and self._concerned == _CONCERNED:
+            self._progress.say(f"step {step}: {concern}")
 
 
 def _peak_memory(devices: list[jax.Device]) -> int:

@@ -1,6 +1,8 @@
 """The compiled training steps: batch, the task's step, step counter, average."""
 
 import dataclasses
+import functools
+import math
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,34 +23,64 @@ from jgr.mesh import Mesh
 from jgr.rng import purpose_key, step_key
 from jgr.scan import scan
 from jgr.state import TrainState, advance_average, leaves_by_name
+from jgr.tasks.lazy import due_at
+from jgr.tasks.task import Due
 from jgr.tasks.update import FINITE
+
+Dues = tuple[tuple[bool, ...], ...]
+"""What is due in each step of a call."""
 
 
 class Step:
     """The compiled steps of one call. Their randomness follows from the seed and `state.step` alone.
 
     Args:
-        call: What to compile: (state, seed, the loader's arrays, an element of its batches) -> (state, metrics).
+        call: What to compile: (state, seed, the loader's arrays, an element of its batches, what is due) -> (state,
+            metrics).
         seed: The run's.
         mesh: The devices.
         abstract: Where the state lies.
+        due: What is due in a call, by the steps done before it; a program is compiled for each case.
+        period: After how many steps that repeats.
     """
 
-    def __init__(self, call: Callable[..., Any], seed: int, mesh: Mesh, abstract: TrainState) -> None:
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        seed: int,
+        mesh: Mesh,
+        abstract: TrainState,
+        due: Callable[[int], Dues],
+        period: int,
+    ) -> None:
         shardings = (jax.tree.map(lambda leaf: leaf.sharding, abstract), mesh.replicated)
-        self._compiled = jax.jit(call, donate_argnums=0, out_shardings=shardings)
+        self._compiled = jax.jit(call, donate_argnums=0, out_shardings=shardings, static_argnums=4)
         # An argument of the compiled function, so that another seed does not compile it again.
         self._seed, self._mesh = np.uint32(seed), mesh
+        self._due, self._period, self._is_first = due, period, True
 
-    def __call__(self, state: TrainState, arrays: Any, host_batches: Any) -> tuple[TrainState, dict[str, Any]]:
-        """The state after the call, the one before being donated, and metrics, each [steps_per_call]."""
+    def __call__(
+        self, state: TrainState, arrays: Any, host_batches: Any, start: int
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """The state after the call, the one before being donated, and metrics, each [steps_per_call].
+
+        Args:
+            state: The state.
+            arrays: The loader's.
+            host_batches: An element of its batches.
+            start: Steps done before: `state.step`, which lies on the devices.
+        """
         with self._mesh.entered():
-            return self._compiled(state, self._seed, arrays, host_batches)
+            if self._is_first and self._period > 1:  # all programs now, so that no later call has to wait
+                for case in dict.fromkeys(self._due(start + number) for number in range(self._period)):
+                    self._compiled.lower(state, self._seed, arrays, host_batches, case).compile()
+            self._is_first = False
+            return self._compiled(state, self._seed, arrays, host_batches, self._due(start))
 
     def lower(self, state: TrainState, arrays: Any, host_batches: Any) -> jax.stages.Lowered:
-        """The program before it is compiled, of arrays or of their shapes."""
+        """The program of the first call before it is compiled, of arrays or of their shapes."""
         with self._mesh.entered():
-            return self._compiled.lower(state, self._seed, arrays, host_batches)
+            return self._compiled.lower(state, self._seed, arrays, host_batches, self._due(0))
 
 
 def make_loader(experiment: Experiment) -> Loader:
@@ -71,24 +103,39 @@ def make_step(experiment: Experiment, loader: Loader, abstract: TrainState) -> S
         loader: What `make_loader` gives.
         abstract: What `abstract_state` gives.
     """
+    task: Any = experiment.task
     mesh, train = experiment.mesh, experiment.train
+    # On CPU neither a loop nor a branch may hold a convolution, so a case has a program, and its steps are unrolled.
+    is_scanned = train.steps_per_call > 1 and (not task.intervals or jax.default_backend() != "cpu")
 
-    def call(state: TrainState, seed: Any, arrays: Any, host_batches: Any) -> tuple[TrainState, dict[str, Any]]:
-        def step(state: TrainState, host_batch: Any) -> tuple[TrainState, dict[str, Any]]:
+    def due(start: int) -> Dues:
+        if is_scanned or not task.intervals:
+            return ()
+        return tuple(due_at(start + number, task.intervals) for number in range(train.steps_per_call))
+
+    def call(
+        state: TrainState, seed: Any, arrays: Any, host_batches: Any, dues: Dues
+    ) -> tuple[TrainState, dict[str, Any]]:
+        def step(state: TrainState, host_batch: Any, due: tuple[Due, ...]) -> tuple[TrainState, dict[str, Any]]:
             batch = loader.assemble(arrays, host_batch, purpose_key(seed, "data"))
             batch = jax.lax.with_sharding_constraint(batch, mesh.batch(axis=1))
             key = step_key(purpose_key(seed, "step"), state.step)
-            state, metrics = experiment.task.step(state, batch, key)
+            state, metrics = task.step(state, batch, key, due) if task.intervals else task.step(state, batch, key)
             metrics = {**metrics, **_finite_checks(state, metrics)}
             state = state.replace(step=state.step + 1)
             return advance_average(state, train.average.half_life, train.average.ramp_up), metrics
 
-        if train.steps_per_call > 1:
-            return scan(step, state, host_batches)
-        state, metrics = step(state, jax.tree.map(lambda array: array[0], host_batches))
-        return state, jax.tree.map(lambda value: value[None], metrics)
+        if is_scanned:
+            return scan(lambda carry, one: step(carry, one, due_at(carry.step, task.intervals)), state, host_batches)
+        reported = []
+        for number in range(train.steps_per_call):
+            batch = jax.tree.map(lambda array, number=number: array[number], host_batches)
+            state, metrics = step(state, batch, dues[number] if dues else ())
+            reported.append(metrics)
+        return state, jax.tree.map(lambda *values: jnp.stack(values), *reported)
 
-    return Step(call, experiment.seed, mesh, abstract)
+    period = math.lcm(*task.intervals) if due(0) else 1
+    return Step(call, experiment.seed, mesh, abstract, due, period)
 
 
 def _finite_checks(state: TrainState, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +195,8 @@ class TracedStep:
 
     Attributes:
         metrics: Shapes of what it reports.
-        flops: Operations of its matrix products and convolutions, see `jgr.flops.count_flops`.
+        flops: Operations of its matrix products and convolutions, see `jgr.flops.count_flops`; what is not due in
+            every step counts by its share of them.
     """
 
     metrics: dict[str, Any]
@@ -161,10 +209,15 @@ def trace_step(experiment: Experiment, loader: Loader, state: TrainState) -> Tra
     Raises:
         ConfigError: If the step cannot be traced, changes the form of the state, or reports what is no scalar.
     """
+    task: Any = experiment.task
+    arguments = (state, loader.batch_spec(), jax.random.key(0))
+
+    def traced(due: tuple[bool, ...]) -> Any:
+        step = functools.partial(task.step, due=due) if due else task.step
+        return jax.make_jaxpr(step, return_shape=True)(*arguments)
+
     with _task_errors("step"):
-        jaxpr, (after, metrics) = jax.make_jaxpr(experiment.task.step, return_shape=True)(
-            state, loader.batch_spec(), jax.random.key(0)
-        )
+        jaxpr, (after, metrics) = traced(tuple(True for _ in task.intervals))
     form, changed = ({n: (x.shape, x.dtype) for n, x in leaves_by_name(s).items()} for s in (state, after))
     for name in sorted(form.keys() | changed.keys()):
         if form.get(name) != changed.get(name):
@@ -172,7 +225,11 @@ def trace_step(experiment: Experiment, loader: Loader, state: TrainState) -> Tra
     for name, value in metrics.items():
         if value.shape:
             raise ConfigError(f"config.task: its step reports {name} of shape {value.shape}; a metric must be a scalar")
-    return TracedStep(metrics=dict(metrics), flops=count_flops(jaxpr.jaxpr))
+    flops = every = count_flops(jaxpr.jaxpr)
+    for place, interval in enumerate(task.intervals):
+        without, _ = traced(tuple(other != place for other in range(len(task.intervals))))
+        flops -= round((every - count_flops(without.jaxpr)) * (1 - 1 / interval))
+    return TracedStep(metrics=dict(metrics), flops=flops)
 
 
 @contextmanager

@@ -150,7 +150,7 @@ def _run(job: _Job, state: TrainState, start: int) -> str:
             range(start + per_call, num_steps + 1, per_call), loader.batches(start, num_steps), strict=True
         ):
             with profiler.call(step - per_call + 1, step):
-                state, metrics = step_fn(state, loader.arrays, host_batches)
+                state, metrics = step_fn(state, loader.arrays, host_batches, step - per_call)
             watch.add(step, metrics)
             profiler.after(step, metrics)
             if step == start + per_call:

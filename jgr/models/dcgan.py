@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Key
 
 from jgr.errors import ConfigError
 from jgr.images import from_signed, to_signed
-from jgr.layers import Conv, ConvTranspose
+from jgr.layers import Conv, ConvTranspose, heads
 
 Images = Float[Array, "batch height width channels"]
 Resized = Float[Array, "batch new_height new_width features"]
@@ -90,6 +90,8 @@ class Discriminator(nn.Module):
         max_width: Upper bound of a level's channels.
         batch_norm: Whether batch norm follows every layer but the first and the last, as in the paper. Such a logit
             depends on the other images of its batch.
+        head: From all pixels of the coarsest level to logits, see `jgr.layers.heads`; None for one matrix, without
+            labels.
         dtype: Of the computation; promoted from inputs and parameters when None.
         remat: Whether the gradient computes each level again instead of keeping what it needs: less memory, more time.
 
@@ -102,6 +104,7 @@ class Discriminator(nn.Module):
     width: int = 64
     max_width: int = 512
     batch_norm: bool = False
+    head: nn.Module | None = None
     dtype: Dtype | None = None
     remat: bool = False
 
@@ -110,8 +113,10 @@ class Discriminator(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, images: Float[Array, "batch height width channels"], *, train: bool) -> Float[Array, "batch"]:
-        """Images in [0, 1] to logits, positive for real; `train` matters to batch norm only."""
+    def __call__(
+        self, images: Float[Array, "batch height width channels"], *, labels: heads.Labels = None, train: bool
+    ) -> heads.Judgement:
+        """Images in [0, 1] to logits, positive for real; `train` matters to batch norm and the head."""
         shape = (self.image_size, self.image_size, self.channels)
         if images.shape[1:] != shape:
             raise ConfigError(f"discriminator: images of {images.shape[1:]}, but image_size and channels say {shape}")
@@ -119,8 +124,12 @@ class Discriminator(nn.Module):
         for number, features in enumerate(_level_widths(self)):
             level = partial(_shrunk, features=features, normed=self.batch_norm and number > 0, train=train)
             hidden = (nn.remat(level) if self.remat else level)(self, hidden)
-        logits = nn.Dense(1, kernel_init=_weight_init, dtype=self.dtype)(hidden.reshape(len(hidden), -1))[:, 0]
-        return logits.astype("float32")
+        features_of_image = hidden.reshape(len(hidden), -1)
+        if self.head is not None:
+            judgement: heads.Judgement = self.head(features_of_image, labels=labels, train=train)
+            return judgement
+        heads.refuse(labels)
+        return nn.Dense(1, kernel_init=_weight_init, dtype=self.dtype)(features_of_image)[:, 0].astype("float32")
 
 
 def _shrunk(module: Discriminator, hidden: Images, features: int, normed: bool, train: bool) -> Resized:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from jgr.errors import ConfigError
 from jgr.images import from_signed, to_signed
+from jgr.layers import heads
 
 _activation = partial(nn.leaky_relu, negative_slope=0.2)
 
@@ -61,6 +62,7 @@ class Discriminator(nn.Module):
         image_size: Rows and columns of an image.
         channels: Channels of an image.
         widths: Units of the hidden layers, from the image to the logit.
+        head: From the last of them to logits, see `jgr.layers.heads`; None for one matrix, without labels.
         dtype: Of the computation; promoted from inputs and parameters when None.
 
     Raises:
@@ -70,6 +72,7 @@ class Discriminator(nn.Module):
     image_size: int
     channels: int = 1
     widths: tuple[int, ...] = (1024, 512, 256)
+    head: nn.Module | None = None
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
@@ -77,14 +80,20 @@ class Discriminator(nn.Module):
         super().__post_init__()
 
     @nn.compact
-    def __call__(self, images: Float[Array, "batch height width channels"], *, train: bool) -> Float[Array, "batch"]:
-        """Images in [0, 1] to logits, positive for real; the same with and without `train`."""
+    def __call__(
+        self, images: Float[Array, "batch height width channels"], *, labels: heads.Labels = None, train: bool
+    ) -> heads.Judgement:
+        """Images in [0, 1] to logits, positive for real; `train` matters to the head only."""
         shape = (self.image_size, self.image_size, self.channels)
         if images.shape[1:] != shape:
             raise ConfigError(f"discriminator: images of {images.shape[1:]}, but image_size and channels say {shape}")
         hidden = to_signed(images).reshape(len(images), -1)
         for width in self.widths:
             hidden = _activation(nn.Dense(width, dtype=self.dtype)(hidden))
+        if self.head is not None:
+            judgement: heads.Judgement = self.head(hidden, labels=labels, train=train)
+            return judgement
+        heads.refuse(labels)
         return nn.Dense(1, dtype=self.dtype)(hidden)[:, 0].astype("float32")
 
 

@@ -1,6 +1,7 @@
 """Restoration of degraded images by a network that is trained on pairs of degraded and clean ones."""
 
 import dataclasses
+import zlib
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -23,21 +24,29 @@ from jgr.state import TrainState, Tree
 from jgr.tasks.task import Batch, Task
 from jgr.tasks.update import update
 
+# What a record's key is folded with for the network: a draw of the degradation tells nothing about the network's.
+_NETWORK = zlib.crc32(b"network")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adversarial:
     """An adversarial term: a discriminator of clean and restored images, trained in turn with the network.
 
+    pix2pix (Isola et al. 2017) is L1 with a conditional term; `configs/image_to_image` has it.
+
     Args:
-        discriminator: Module; `(images in [0, 1], train) -> logits [batch]`.
+        discriminator: Module; `(images in [0, 1], train) -> logits [batch]`, or of patches [batch, rows, columns].
         loss: An `AdversarialLoss`, by import path; its generator's part is added to the network's loss.
         weight: Of that part. 5e-3: Wang et al. 2018, ESRGAN, section 4.1.
+        conditional: Whether the discriminator sees the degraded image beside each clean or restored one: the channels
+            of both, in this order.
         optimizer: Owns the discriminator's parameters.
     """
 
     discriminator: nn.Module
     loss: AdversarialLoss = non_saturating
     weight: float = 5e-3
+    conditional: bool = False
     optimizer: Optimizer = dataclasses.field(default_factory=lambda: Optimizer(rule=optax.adam, learning_rate=1e-4))
 
     def __post_init__(self) -> None:
@@ -55,7 +64,8 @@ class Restoration(Task):
         network: Module; `(degraded images with condition maps [batch, height, width, channels + maps], train) ->
             [batch, scale * height, scale * width, channels]`. It may have `multiple`, of which the sides must be one
             (images are padded by reflection), `scale`, for super-resolution, and `channels`, by which `jgr restore`
-            knows whether it is for gray images.
+            knows whether it is for gray images. One that draws something has the class attribute `draws = True` and
+            takes `keys`, one a record or None for no randomness, in training and outside.
         degradation: What spoils the images; None where the records have a `target` besides their `image`.
         loss: Of restored images against clean ones.
         optimizer: Owns the network's parameters.
@@ -122,8 +132,8 @@ class Restoration(Task):
             )
         networks = {"network": self.network.init(keys[0], jnp.zeros(shape), train=True)}
         if self.adversarial is not None:
-            images = jnp.zeros(pair["target"].shape)
-            networks["discriminator"] = self.adversarial.discriminator.init(keys[1], images, train=True)
+            seen = jnp.zeros(self._seen_shape(self.adversarial, pair))
+            networks["discriminator"] = self.adversarial.discriminator.init(keys[1], seen, train=True)
         params = {name: variables.pop("params") for name, variables in networks.items()}
         optimizers = {"network": self.optimizer}
         if self.adversarial is not None:
@@ -179,7 +189,7 @@ class Restoration(Task):
         """Restored images; batch norm uses its running statistics. See `jgr.tasks.task.Restorer`."""
         self._check_inputs(batch)
         variables = {"params": state.params["network"], **state.model_state["network"]}
-        output: Any = self.network.apply(variables, self._network_input(batch), train=False)
+        output: Any = self.network.apply(variables, self._network_input(batch), train=False, **self._draws(keys))
         return self._finish(batch, output)
 
     def _check_inputs(self, batch: Mapping[str, Any]) -> None:
@@ -205,6 +215,12 @@ class Restoration(Task):
         ]
         return pad_to_multiple(jnp.concatenate([image, *maps], axis=-1), getattr(self.network, "multiple", 1))
 
+    def _draws(self, keys: Key[Array, "batch"]) -> dict[str, Any]:
+        """What a network that draws something is given besides images."""
+        if not getattr(self.network, "draws", False):
+            return {}
+        return {"keys": jax.vmap(lambda key: jax.random.fold_in(key, _NETWORK))(keys)}
+
     def _finish(
         self, pair: Mapping[str, Array], output: Array
     ) -> Float[Array, "*stages batch new_height new_width channels"]:
@@ -226,7 +242,8 @@ class Restoration(Task):
     def _loss(
         self, params: dict[str, Tree], model_state: dict[str, Tree], batch: Batch, keys: Key[Array, "batch"]
     ) -> tuple[Float[Array, ""], tuple[dict[str, Tree], dict[str, Float[Array, ""]]]]:
-        _, loss, state, metrics = self._restored_loss(params["network"], model_state, batch, keys)
+        pair = self.degrade(batch, keys)
+        _, loss, state, metrics = self._restored_loss(params["network"], model_state, pair, keys)
         return loss, ({"network": state}, metrics)
 
     def _adversarial_loss(
@@ -238,9 +255,14 @@ class Restoration(Task):
         keys: Key[Array, "batch"],
     ) -> tuple[Float[Array, ""], tuple[dict[str, Tree], dict[str, Float[Array, ""]]]]:
         assert self.adversarial is not None
-        restored, loss, state, metrics = self._restored_loss(params["network"], model_state, batch, keys)
-        logits, _ = self._judge(discriminator_params, model_state["discriminator"], restored)
-        term = self.adversarial.loss.generator(logits)
+        pair = self.degrade(batch, keys)
+        restored, loss, state, metrics = self._restored_loss(params["network"], model_state, pair, keys)
+        collections = model_state["discriminator"]
+        fake, _ = self._judge(discriminator_params, collections, pair, restored)
+        real = None
+        if self.adversarial.loss.pairs:
+            real, _ = self._judge(discriminator_params, collections, pair, pair["target"])
+        term = self.adversarial.loss.generator(fake, real)
         return loss + self.adversarial.weight * term, ({"network": state}, {**metrics, "adversarial": term})
 
     def _discriminator_loss(
@@ -253,24 +275,23 @@ class Restoration(Task):
     ) -> tuple[Float[Array, ""], tuple[dict[str, Tree], dict[str, Float[Array, ""]]]]:
         assert self.adversarial is not None
         pair = self.degrade(batch, keys)
-        restored, _ = self._restored(network_params, model_state["network"], pair)
-        real, state = self._judge(params["discriminator"], model_state["discriminator"], pair["target"])
-        fake, state = self._judge(params["discriminator"], state, restored)
+        restored, _ = self._restored(network_params, model_state["network"], pair, keys)
+        real, state = self._judge(params["discriminator"], model_state["discriminator"], pair, pair["target"])
+        fake, state = self._judge(params["discriminator"], state, pair, restored)
         metrics = {"real_logits": real.mean(), "fake_logits": fake.mean()}
         return self.adversarial.loss.discriminator(real, fake), ({"discriminator": state}, metrics)
 
     def _restored_loss(
-        self, params: Tree, model_state: dict[str, Tree], batch: Batch, keys: Key[Array, "batch"]
+        self, params: Tree, model_state: dict[str, Tree], pair: Batch, keys: Key[Array, "batch"]
     ) -> tuple[Array, Float[Array, ""], Tree, dict[str, Float[Array, ""]]]:
         """Restored images, their loss, the network's model state, and metrics."""
-        pair = self.degrade(batch, keys)
         target = pair["target"]
         if self.stage_weight:
-            stages, state = self._restored(params, model_state["network"], pair, method="all_stages")
+            stages, state = self._restored(params, model_state["network"], pair, keys, method="all_stages")
             *early, restored = stages
             earlier = self.stage_weight * sum(_mean_of(self.loss(stage, target), target) for stage in early)
         else:
-            restored, state = self._restored(params, model_state["network"], pair)
+            restored, state = self._restored(params, model_state["network"], pair, keys)
             earlier = jnp.float32(0.0)
         error = mse(jax.lax.stop_gradient(jnp.clip(restored, 0.0, 1.0)), target).mean()
         metrics = {"psnr": decibels(error)}
@@ -282,23 +303,60 @@ class Restoration(Task):
         return restored, loss, state, metrics
 
     def _restored(
-        self, params: Tree, collections: Tree, pair: Mapping[str, Array], method: str | None = None
+        self, params: Tree, collections: Tree, pair: Batch, keys: Key[Array, "batch"], method: str | None = None
     ) -> tuple[Any, Tree]:
         """Restored images, in training, and the network's model state."""
         output, changed = self.network.apply(
             {"params": params, **collections},
             self._network_input(pair),
+            **self._draws(keys),
             train=True,
             mutable=list(collections),
             method=method,
         )
         return self._finish(pair, output), changed
 
-    def _judge(self, params: Tree, collections: Tree, images: Array) -> tuple[Float[Array, "batch"], Tree]:
+    def _judge(
+        self, params: Tree, collections: Tree, pair: Batch, images: Float[Array, "batch height width channels"]
+    ) -> tuple[Float[Array, "batch *patches"], Tree]:
+        """Logits of clean or restored images, in training, and the discriminator's model state."""
         assert self.adversarial is not None
         return self.adversarial.discriminator.apply(
-            {"params": params, **collections}, images, train=True, mutable=list(collections)
+            {"params": params, **collections},
+            self._seen(self.adversarial, pair, images),
+            train=True,
+            mutable=list(collections),
         )
+
+    def _seen(
+        self, adversarial: Adversarial, pair: Batch, images: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height width seen_channels"]:
+        """What the discriminator is given with clean or restored images."""
+        return jnp.concatenate([pair["image"], images], axis=-1) if adversarial.conditional else images
+
+    def _seen_shape(self, adversarial: Adversarial, pair: Mapping[str, Any]) -> tuple[int, ...]:
+        """Shape of what the discriminator is given.
+
+        Raises:
+            ConfigError: If the pair cannot be joined, or the discriminator gives no logits of each image.
+        """
+        image, target = pair["image"], pair["target"]
+        if adversarial.conditional and image.shape[:3] != target.shape[:3]:
+            raise ConfigError(
+                f"config.task.adversarial.conditional joins degraded images of {_size(image.shape)} to clean ones of "
+                f"{_size(target.shape)}: they must be of one size; set it to False"
+            )
+        seen = jax.eval_shape(partial(self._seen, adversarial), pair, target)
+        judged = jax.eval_shape(
+            lambda key: adversarial.discriminator.init_with_output(key, jnp.zeros(seen.shape), train=True)[0],
+            jax.random.key(0),
+        )
+        if judged.shape[:1] != target.shape[:1]:
+            raise ConfigError(
+                f"config.task.adversarial.discriminator gives {list(judged.shape)} for {target.shape[0]} images; it "
+                "must give logits of each, [batch] or [batch, rows, columns]"
+            )
+        return seen.shape
 
 
 def _mean_of(values: Array, target: Array) -> Float[Array, ""]:

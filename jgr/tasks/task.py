@@ -5,11 +5,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from jgr.state import TrainState
 
 Batch = Mapping[str, Array]
+Due = bool | Bool[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,16 @@ class Task(abc.ABC):
         """Classes whose label `sample` takes as `condition["label"]`; None where it takes none."""
         return None
 
+    def concern(self, metrics: Mapping[str, float]) -> str | None:
+        """What looks wrong in the metrics of a log line, in a sentence; None where nothing does.
+
+        The job tells it where it holds in several lines one after another.
+
+        Args:
+            metrics: What a step reported.
+        """
+        return None
+
     @abc.abstractmethod
     def init(self, key: Key[Array, ""], batch: Batch) -> TrainState:
         """The state before the first step; must work under `jax.eval_shape`.
@@ -43,6 +54,17 @@ class Task(abc.ABC):
             key: Randomness of the initial weights.
             batch: One batch, `[batch, …]` without the axis of several batches; only shapes may matter.
         """
+
+    @property
+    def intervals(self) -> tuple[int, ...]:
+        """Steps between what is not done in every one; none by default.
+
+        A task that has some takes a fourth argument in `step`, `due: tuple[Due, ...] = ()`: for each of them whether
+        the steps done before are a multiple of it; empty to see from `state.step`. Mostly it is True or False, and a
+        program of its own is compiled for every combination that occurs: a branch inside a program slows convolutions
+        on CPU 40 times. It is traced where steps are scanned. `jgr.tasks.lazy.when` takes either.
+        """
+        return ()
 
     @abc.abstractmethod
     def step(
@@ -70,6 +92,61 @@ class Sampler(Protocol):
         self, state: TrainState, keys: Key[Array, "batch"], condition: Mapping[str, Int[Array, "batch"]] | None = None
     ) -> Float[Array, "batch height width channels"]:
         """Images in [0, 1], one a key: which images come does not depend on how many are drawn together."""
+        ...
+
+
+@runtime_checkable
+class LatentSampler(Protocol):
+    """A `Sampler` whose images are made of standard normal latents, so that one can choose, mix and search them.
+
+    `sample(state, keys, condition)` is `generate(state, latents(keys), keys, condition)`, bit for bit.
+    """
+
+    def latents(self, keys: Key[Array, "batch"]) -> Float[Array, "batch latent"]:
+        """Standard normal latents, one a key."""
+        ...
+
+    def generate(
+        self,
+        state: TrainState,
+        latents: Float[Array, "batch latent"],
+        keys: Key[Array, "batch"],
+        condition: Mapping[str, Int[Array, "batch"]] | None = None,
+    ) -> Float[Array, "batch height width channels"]:
+        """Images in [0, 1] of given latents, differentiable in them; the keys decide only what is random besides."""
+        ...
+
+
+@runtime_checkable
+class StyleSampler(Protocol):
+    """A `LatentSampler` whose generator may first map latents to styles, one for every layer (Karras et al. 2019).
+
+    Where `has_styles`, `generate(state, latents, keys, condition)` is
+    `synthesise(state, styles(state, latents, condition), keys)`; where not, the other methods are never called.
+    """
+
+    @property
+    def has_styles(self) -> bool:
+        """Whether this task's generator has styles."""
+        ...
+
+    def styles(
+        self,
+        state: TrainState,
+        latents: Float[Array, "batch latent"],
+        condition: Mapping[str, Int[Array, "batch"]] | None = None,
+    ) -> Float[Array, "batch layers style"]:
+        """The styles of latents, from the coarsest layer to the finest; not truncated."""
+        ...
+
+    def mean_style(self, state: TrainState) -> Float[Array, "style"]:
+        """The running mean of the styles seen in training: what truncation pulls towards."""
+        ...
+
+    def synthesise(
+        self, state: TrainState, styles: Float[Array, "batch layers style"], keys: Key[Array, "batch"]
+    ) -> Float[Array, "batch height width channels"]:
+        """Images in [0, 1] of given styles, differentiable in them; the keys decide only what is random besides."""
         ...
 
 

@@ -33,8 +33,8 @@ def taken(experiment, steps):
     abstract = abstract_state(experiment, loader)
     step_fn, state = make_step(experiment, loader, abstract), initial_state(experiment, loader, abstract)
     metrics = []
-    for batches in loader.batches(0, steps):
-        state, reported = step_fn(state, loader.arrays, batches)
+    for call, batches in enumerate(loader.batches(0, steps)):
+        state, reported = step_fn(state, loader.arrays, batches, call * loader.steps_per_call)
         metrics.append(jax.device_get(reported))
     return state, metrics
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jgr.errors import ConfigError
+from jgr.layers import heads
 from jgr.models.dcgan import Discriminator, Generator
 
 
@@ -151,3 +152,15 @@ def test_remat_gives_the_same_and_takes_less_memory():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *gradients.values())
     if jax.__version_info__ >= (0, 12):  # before, XLA's CPU backend undid it
         assert taken[True] < 0.8 * taken[False]
+
+
+def test_a_head_takes_the_place_of_the_last_matrix():
+    images, labels = jax.random.uniform(jax.random.key(0), (2, 8, 8, 1)), jnp.array([0, 2], jnp.int32)
+    discriminator = Discriminator(image_size=8, width=4, head=heads.Projection(3))
+    logits, variables = discriminator.init_with_output(jax.random.key(1), images, labels=labels, train=True)
+    assert logits.shape == (2,)
+    assert set(variables["params"]["head"]) == {"linear", "embedding"}
+    other = discriminator.apply(variables, images, labels=labels.at[0].set(1), train=False)
+    assert (jnp.abs(other - logits) > 1e-4).tolist() == [True, False]
+    with pytest.raises(ConfigError, match="would not see the labels"):
+        Discriminator(image_size=8, width=4).init(jax.random.key(1), images, labels=labels, train=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jgr.errors import ConfigError
+from jgr.layers import heads
 from jgr.models.mlp_gan import Discriminator, Generator
 
 
@@ -58,3 +59,15 @@ def test_inputs_of_another_size_are_refused():
         Generator(image_size=8).init(jax.random.key(0), jnp.zeros((2, 3)), train=True)
     with pytest.raises(ConfigError, match=r"images of \(4, 4, 1\), but image_size and channels say \(8, 8, 1\)"):
         Discriminator(image_size=8).init(jax.random.key(0), jnp.zeros((2, 4, 4, 1)), train=True)
+
+
+def test_a_head_takes_the_place_of_the_last_matrix():
+    images, labels = jax.random.uniform(jax.random.key(0), (2, 8, 8, 1)), jnp.array([0, 2], jnp.int32)
+    discriminator = Discriminator(image_size=8, widths=(4,), head=heads.Projection(3))
+    logits, variables = discriminator.init_with_output(jax.random.key(1), images, labels=labels, train=True)
+    assert logits.shape == (2,)
+    assert set(variables["params"]["head"]) == {"linear", "embedding"}
+    other = discriminator.apply(variables, images, labels=labels.at[0].set(1), train=False)
+    assert (jnp.abs(other - logits) > 1e-4).tolist() == [True, False]
+    with pytest.raises(ConfigError, match="would not see the labels"):
+        Discriminator(image_size=8, widths=(4,)).init(jax.random.key(1), images, labels=labels, train=True)

@@ -12,6 +12,7 @@ from jgr.degradations.masks import Mask, RandomPixels
 from jgr.degradations.noise import GaussianNoise
 from jgr.degradations.parameters import Uniform
 from jgr.errors import ConfigError
+from jgr.losses.adversarial import relativistic
 from jgr.losses.restoration import FFT, L2, Loss, Term, Weighted
 from jgr.optim import Optimizer
 from jgr.state import TrainState
@@ -222,6 +223,103 @@ def test_adversarial_term():
     assert float(metrics["network/loss"]) > float(plain["network/loss"])
     with pytest.raises(ConfigError, match=r"weight = 0\.0 must be positive"):
         Adversarial(discriminator=Judge(), weight=0.0)
+
+
+class Patches(nn.Module):
+    """Logits of 4x4 patches: weighted means of the channels, weights 1, 2, …"""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        shift = self.param("shift", nn.initializers.zeros_init(), ())
+        batch, height, width, channels = images.shape
+        blocks = images.reshape(batch, height // 4, 4, width // 4, 4, channels).mean(axis=(2, 4))
+        return (blocks * (1.0 + jnp.arange(channels)).reshape(1, 1, 1, -1)).sum(axis=-1) + shift
+
+
+def paired(size=8):
+    batch = make_batch(size)
+    return {**batch, "target": batch["image"] ** 2}
+
+
+def logits_of(*channels):
+    """What `Patches` gives."""
+    means = [np.asarray(c)[..., 0].reshape(4, 2, 4, 2, 4).mean(axis=(2, 4)) for c in channels]
+    return sum((place + 1) * mean for place, mean in enumerate(means))
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_a_conditional_discriminator_sees_the_degraded_image_too(conditional):
+    task = make_task(
+        degradation=None, adversarial=Adversarial(discriminator=Patches(), weight=0.25, conditional=conditional)
+    )
+    batch = paired()
+    state = task.init(KEY, batch)
+    state = state.replace(params=state.params | {"network": {"conv": {"kernel": jnp.asarray(centred([0.5]))}}})
+    after, metrics = one_step(task, batch, state)
+    degraded = [batch["image"]] if conditional else []
+    real, fake = logits_of(*degraded, batch["target"]), logits_of(*degraded, 0.5 * batch["image"])
+    assert float(metrics["discriminator/real_logits"]) == pytest.approx(real.mean(), rel=1e-5)
+    assert float(metrics["discriminator/fake_logits"]) == pytest.approx(fake.mean(), rel=1e-5)
+    loss = np.log1p(np.exp(-real)).mean() + np.log1p(np.exp(fake)).mean()
+    assert float(metrics["discriminator/loss"]) == pytest.approx(loss, rel=1e-5)
+    fooled = np.log1p(np.exp(-fake - float(after.params["discriminator"]["shift"]))).mean()
+    assert float(metrics["network/adversarial"]) == pytest.approx(fooled, rel=1e-5)  # of the updated discriminator
+    squared = np.mean((0.5 * np.asarray(batch["image"]) - np.asarray(batch["target"])) ** 2)
+    assert float(metrics["network/loss"]) == pytest.approx(squared + 0.25 * fooled, rel=1e-5)
+
+
+def test_a_relativistic_term_sees_clean_images_too():
+    task = make_task(degradation=None, adversarial=Adversarial(discriminator=Patches(), loss=relativistic))
+    batch = paired()
+    state = task.init(KEY, batch)
+    state = state.replace(params=state.params | {"network": {"conv": {"kernel": jnp.asarray(centred([0.5]))}}})
+    _, metrics = one_step(task, batch, state)
+    ahead = logits_of(batch["target"]) - logits_of(0.5 * batch["image"])
+    assert float(metrics["network/adversarial"]) == pytest.approx(np.log1p(np.exp(ahead)).mean(), rel=1e-5)
+
+
+class Mean(nn.Module):
+    @nn.compact
+    def __call__(self, images, *, train):
+        return self.param("shift", nn.initializers.zeros_init(), ()) + images.mean()
+
+
+def test_what_a_discriminator_cannot_be_given_is_refused():
+    sizes = r"joins degraded images of 4x4x1 to clean ones of 8x8x1: they must be of one size"
+    conditional = Adversarial(discriminator=Patches(), conditional=True)
+    with pytest.raises(ConfigError, match=sizes):
+        make_task(network=Filter(scale=2), degradation=Halved(), adversarial=conditional).init(KEY, make_batch())
+    with pytest.raises(ConfigError, match=r"adversarial\.discriminator gives \[\] for 2 images"):
+        make_task(adversarial=Adversarial(discriminator=Mean())).init(KEY, make_batch())
+
+
+class Jitter(nn.Module):
+    """Adds a number to each image, drawn from its key."""
+
+    draws = True
+
+    @nn.compact
+    def __call__(self, images, *, train, keys=None):
+        scale = self.param("scale", nn.initializers.ones_init(), ())
+        if keys is None:
+            return scale * images
+        return scale * images + jax.vmap(lambda key: jax.random.normal(key, (1, 1, 1)))(keys)
+
+
+def test_a_network_that_draws_gets_a_key_for_each_image():
+    task, batch = make_task(network=Jitter(), degradation=GaussianNoise(sigma=0.1)), make_batch()
+    state = task.init(KEY, batch)
+    shifts = np.asarray(task.restore(state, batch, KEYS) - batch["image"])
+    np.testing.assert_allclose(shifts, np.broadcast_to(shifts[:, :1, :1], shifts.shape), atol=1e-6)
+    assert len(np.unique(np.round(shifts[:, 0, 0, 0], 4))) == 4
+    alone = task.restore(state, {name: value[1:2] for name, value in batch.items()}, KEYS[1:2])
+    np.testing.assert_allclose(alone - batch["image"][1:2], shifts[1:2], atol=1e-6)
+    other_draws = [jax.random.normal(key, (1, 1, 1)) for key in KEYS]  # such as a degradation's
+    assert not np.isclose(shifts[:, 0, 0, 0], np.ravel(other_draws)).any()
+    step, records = jax.jit(task.step), {name: value[None] for name, value in batch.items()}
+    losses = [float(step(state, records, key)[1]["network/loss"]) for key in KEYS[:2]]
+    assert losses[0] != losses[1]
+    assert min(losses) > 0.02  # the noise alone has .01
 
 
 def test_records_may_bring_their_own_target():
