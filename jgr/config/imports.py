@@ -13,7 +13,7 @@ from jgr.config.duration import Clock
 from jgr.errors import ConfigError
 
 # What configs are made of. Elsewhere in jgr and flax are functions that run files and delete folders.
-_TRUSTED_PARTS = ("data", "degradations", "layers", "losses", "metrics", "models", "optim", "tasks")
+_TRUSTED_PARTS = ("augmentations", "data", "degradations", "layers", "losses", "metrics", "models", "optim", "tasks")
 TRUSTED = (*(f"jgr.{part}" for part in _TRUSTED_PARTS), "optax", "flax.linen")
 
 
