@@ -25,7 +25,7 @@ def bit_sum(latents):
 class RecordingGAN(GAN):
     def step(self, state, batch, key):
         state, metrics = super().step(state, batch, key)
-        latents = self._latents(record_keys(key, batch["position"][0]))
+        latents = self.latents(record_keys(key, batch["position"][0]))
         return state, metrics | {"records": record_sum(batch["index"], batch["position"]), "noise": bit_sum(latents)}
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import io
 import re
 import zipfile
 from collections.abc import Mapping
@@ -137,7 +138,7 @@ def _named(source: InitFrom, arrays: Mapping[str, Any]) -> dict[str, tuple[str, 
 def _from_file(source: InitFrom, path: Path) -> tuple[dict[str, tuple[str, np.ndarray]], dict[str, Any]]:
     try:
         content = path.read_bytes()
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:  # or another file
         raise ConfigError(

@@ -134,10 +134,8 @@ def _print_beside(bar: "tqdm[NoReturn]", message: str, stream: Any) -> None:
     """Prints a line beside a bar; where there is no terminal the bar would leave control characters in it."""
     if sys.stderr.isatty():
         bar.write(message, file=stream)
-        return
-    if not bar.disable:  # the bar has begun a line
-        print(file=sys.stderr, flush=True)
-    print(message, file=stream, flush=True)
+    else:
+        print(message, file=stream, flush=True)
 
 
 def _restore_file(source: Path, target: Path, out: Path, restorer: PhotographRestorer) -> set[str]:

@@ -80,7 +80,7 @@ def test_records_and_noise_are_the_same_bit_for_bit(digits_config):
         def draw(arrays, host_batch):
             batch = loader.assemble(arrays, host_batch, purpose_key(0, "data"))
             keys = record_keys(step_key(purpose_key(0, "step"), step), batch["position"][0])
-            return batch, experiment.task._latents(keys)
+            return batch, experiment.task.latents(keys)
 
         (batches,) = loader.batches(step, step + 1)
         return jax.device_get(draw(loader.arrays, {name: array[0] for name, array in batches.items()}))
