@@ -41,7 +41,7 @@ class Step:
         mesh: The devices.
         abstract: Where the state lies.
         due: What is due in a call, by the steps done before it; a program is compiled for each case.
-        period: After how many steps that repeats.
+        starts: Steps between the first call and each, itself among them, until what is due repeats.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Step:
         mesh: Mesh,
         abstract: TrainState,
         due: Callable[[int], Dues],
-        period: int,
+        starts: range,
     ) -> None:
         shardings = (jax.tree.map(lambda leaf: leaf.sharding, abstract), mesh.replicated)
         self._compiled = jax.jit(call, donate_argnums=0, out_shardings=shardings, static_argnums=4)
         # An argument of the compiled function, so that another seed does not compile it again.
         self._seed, self._mesh = np.uint32(seed), mesh
-        self._due, self._period, self._is_first = due, period, True
+        self._due, self._starts, self._is_first = due, starts, True
 
     def __call__(
         self, state: TrainState, arrays: Any, host_batches: Any, start: int
@@ -71,8 +71,8 @@ class Step:
             start: Steps done before: `state.step`, which lies on the devices.
         """
         with self._mesh.entered():
-            if self._is_first and self._period > 1:  # all programs now, so that no later call has to wait
-                for case in dict.fromkeys(self._due(start + number) for number in range(self._period)):
+            if self._is_first and len(self._starts) > 1:  # all programs now, so that no later call has to wait
+                for case in dict.fromkeys(self._due(start + later) for later in self._starts):
                     self._compiled.lower(state, self._seed, arrays, host_batches, case).compile()
             self._is_first = False
             return self._compiled(state, self._seed, arrays, host_batches, self._due(start))
@@ -134,8 +134,9 @@ def make_step(experiment: Experiment, loader: Loader, abstract: TrainState) -> S
             reported.append(metrics)
         return state, jax.tree.map(lambda *values: jnp.stack(values), *reported)
 
-    period = math.lcm(*task.intervals) if due(0) else 1
-    return Step(call, experiment.seed, mesh, abstract, due, period)
+    per_call = train.steps_per_call
+    starts = range(0, math.lcm(per_call, *task.intervals) if due(0) else per_call, per_call)
+    return Step(call, experiment.seed, mesh, abstract, due, starts)
 
 
 def _finite_checks(state: TrainState, metrics: dict[str, Any]) -> dict[str, Any]:
