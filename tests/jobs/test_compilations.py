@@ -4,12 +4,14 @@ import itertools
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jgr.config import load_config_file, resolve
 from jgr.jobs.experiment import Experiment, open_experiment
-from jgr.jobs.step import abstract_state, initial_state, make_loader, make_step, trace_step
+from jgr.jobs.step import Step, abstract_state, initial_state, make_loader, make_step, trace_step
+from jgr.state import TrainState
 
 DIGITS = f"{Path(__file__).resolve().parents[2]}/configs/gan/dcgan_digits.py:smoke"
 
@@ -73,3 +75,23 @@ def test_operations_are_those_of_a_mean_step():
     none, often, seldom = flops({}), flops(r1(2)), flops(r1(8))
     assert often > seldom > none
     assert seldom - none == pytest.approx((often - none) / 4, rel=1e-6)
+
+
+def test_a_program_for_each_case_that_occurs():
+    """Two steps a call and something due at every fourth: calls begin at even steps only, so there are two cases."""
+    mesh, traced = opened().mesh, []
+
+    def call(state, seed, arrays, host_batches, dues):
+        traced.append(dues)
+        return state, {}
+
+    def due(start):
+        return tuple((number % 4 == 0,) for number in (start, start + 1))
+
+    state = TrainState(step=jnp.int32(0), params={}, model_state={}, opt_state={})
+    abstract = mesh.with_shardings(jax.eval_shape(lambda: state))
+    state = jax.device_put(state, jax.tree.map(lambda leaf: leaf.sharding, abstract))
+    step = Step(call, 0, mesh, abstract, due, range(0, 4, 2))
+    for start in range(0, 12, 2):
+        state, _ = step(state, None, None, start)
+    assert traced == [((True,), (False,)), ((False,), (False,))]
