@@ -1,5 +1,6 @@
 """Strict numerics, four CPU devices and one compile cache for the whole suite."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -18,13 +19,27 @@ CACHE = os.environ.get("JGR_COMPILE_CACHE") or str(
     Path(tempfile.gettempdir()) / f"jgr-test-compile-cache-{jax.__version__}"
 )
 os.environ["JGR_COMPILE_CACHE"] = CACHE  # subprocesses share it
-# Most of the time goes into compiling programs that run for milliseconds: LLVM need not optimise them.
-os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}".strip()
+# Most of the time goes into compiling programs that run for milliseconds: nothing need optimise them.
+FLAGS = ["--xla_backend_optimization_level=0"]
+if jax.__version_info__ < (0, 11):  # later ones have no such choice
+    FLAGS += [
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_opt_preset=CPU_OPT_PRESET_FAST_COMPILE",
+        "--xla_cpu_parallel_codegen_split_count=1",
+    ]
+os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")]).strip()  # subprocesses share them
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", CACHE)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def pytest_collection_finish():
+    """What was imported stays: the garbage collector, which every compilation calls, need not look at it each time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,7 @@
-"""Every config in `configs/`: shape-checked at full size, and run for two steps with its `smoke` argument."""
+"""Every config in `configs/`: shape-checked at full size, and run for two steps with its `smoke` argument.
+
+One config of each kind is run always, all of them by `pytest -m "slow or not slow" tests/test_configs.py`.
+"""
 
 import ast
 from pathlib import Path
@@ -16,6 +19,14 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "configs").rglob("*.py"))
 NAMES = [str(file.relative_to(ROOT)) for file in FILES]
 
+RUN_ALWAYS = (
+    "configs/classification/cnn_digits.py",
+    "configs/gan/cgan_mnist.py",
+    "configs/gan/lsgan_mnist.py",
+    "configs/image_to_image/pix2pix_facades.py",
+    "configs/restoration/classical.py",
+    "configs/restoration/edsr_train400.py",
+)
 ABSENT = {  # sizes of pictures of data sets that the test data do not hold
     "facades/train": (512, 256),
     "facades/test": (512, 256),
@@ -80,7 +91,9 @@ def test_full_size_fits_together(name, request):
         assert f"images {network.image_size}x{network.image_size}x{network.get('channels', 1)}" in shown
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name if name in RUN_ALWAYS else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_smoke_argument_makes_a_run_of_seconds(name, request, tmp_path):
     config = load(name, ":smoke", request)
     if "restoration" in name or "image_to_image" in name:

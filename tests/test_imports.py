@@ -43,6 +43,7 @@ def test_training_and_evaluating_load_no_tensorflow_and_no_torch(tmp_path):
     assert not loaded & HEAVY
 
 
+@pytest.mark.slow
 def test_nor_do_they_on_a_data_set_of_tfds(tmp_path, test_data):
     folder = {"TFDS_DATA_DIR": str(test_data / "tfds")}
     loaded = loaded_after(TRAIN_AND_EVALUATE, "configs/gan/mlp_gan_mnist.py:smoke", tmp_path / "run", env=folder)

@@ -54,11 +54,11 @@ def get_config(arg: str = "") -> ConfigDict:
         ),
     )
     config.train = dict(
-        num_steps=2 if smoke else 1200,
+        num_steps=2 if smoke else 2400,
         batch_size=4 if smoke else 8,
         log_every=1 if smoke else 50,
-        checkpoint_every=1 if smoke else 200,
-        sample_every=2 if smoke else 600,
+        checkpoint_every=1 if smoke else 400,
+        sample_every=2 if smoke else 1200,
         num_samples=2 if smoke else 3,
         average=dict(half_life="1500 examples"),
     )

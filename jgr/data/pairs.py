@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -114,12 +115,14 @@ class SideBySide(ImageFolder):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class UnpairedFolders:
-    """Every image of one source with every image of another: record i is `images[i // n], targets[i % n]` of n targets.
+    """Every image of one source with every image of another.
 
-    So the random order of a training meets any pair sooner or later, and an epoch is all pairs: give durations in steps
-    or examples. Sizes may differ between the two sources; crops and flips of both follow from one draw. In a config:
-    `dict(cls="jgr.data.pairs.UnpairedFolders", images=dict(cls="jgr.data.folder.ImageFolder", path="horses"),
-    targets=dict(cls="jgr.data.folder.ImageFolder", path="zebras"))`.
+    Record i is `images[i % m]` with a target that moves on by one with each record, and by one more where all would
+    begin again: the first records show as many images of both as there are. The random order of a training meets any
+    pair sooner or later, and an epoch is all pairs: give durations in steps or examples. Sizes may differ between the
+    two sources; crops and flips of both follow from one draw. In a config: `dict(cls="jgr.data.pairs.UnpairedFolders",
+    images=dict(cls="jgr.data.folder.ImageFolder", path="horses"), targets=dict(cls="jgr.data.folder.ImageFolder",
+    path="zebras"))`.
 
     Attributes:
         images: Folders, or any sources, of each record's `image`.
@@ -143,16 +146,16 @@ class UnpairedFolders:
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        count = len(self.targets)
-        images = read_records(self.images, [index // count for index in indices])
-        targets = read_records(self.targets, [index % count for index in indices])
+        pairs = [self._pair(index) for index in indices]
+        images = read_records(self.images, [image for image, _ in pairs])
+        targets = read_records(self.targets, [target for _, target in pairs])
         return [
             {"image": image["image"], "target": target["image"]} for image, target in zip(images, targets, strict=True)
         ]
 
     def record_name(self, index: int) -> str:
         """Both images' names."""
-        image, target = divmod(index, len(self.targets))
+        image, target = self._pair(index)
         return f"{record_name(self.images, image)} with {record_name(self.targets, target)}"
 
     def fingerprint(self) -> str:
@@ -163,9 +166,22 @@ class UnpairedFolders:
         """As many records as the larger source has images, with each image of both."""
         images, targets = covering(self.images), covering(self.targets)
         return [
-            images[i % len(images)] * len(self.targets) + targets[i % len(targets)]
+            self._index(images[i % len(images)], targets[i % len(targets)])
             for i in range(max(len(images), len(targets)))
         ]
+
+    def _pair(self, index: int) -> tuple[int, int]:
+        """Which image and which target a record is of."""
+        turn = index // math.lcm(len(self.images), len(self.targets))
+        return index % len(self.images), (index + turn) % len(self.targets)
+
+    def _index(self, image: int, target: int) -> int:
+        """The record of an image and a target: the inverse of `_pair`, by the Chinese remainder theorem."""
+        images, targets = len(self.images), len(self.targets)
+        common = math.gcd(images, targets)
+        turn = (target - image) % common
+        steps = (target - turn - image) // common * pow(images // common, -1, targets // common) % (targets // common)
+        return turn * math.lcm(images, targets) + image + images * steps
 
 
 def _joined(images: Source, targets: Source) -> str:

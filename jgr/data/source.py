@@ -55,7 +55,7 @@ def read_records(source: Source, indices: Sequence[int]) -> list[dict[str, Any]]
         if target is None:
             continue
         _check_pixels(source, index, "target", target)
-        if target.shape[:2] != image.shape[:2] and getattr(source, "aligned", True):
+        if target.shape[:2] != image.shape[:2] and aligned(source):
             sizes = ["x".join(map(str, pixels.shape[:2])) for pixels in (image, target)]
             raise DataError(
                 f"{record_name(source, index)}: its image is {sizes[0]}, but its target is {sizes[1]}; a pair must be "
@@ -92,6 +92,11 @@ def covering(source: Source) -> Sequence[int]:
     """Indices of records that show every image of a source: all, or few where images occur in many."""
     few = getattr(source, "covering", None)
     return few() if few else range(len(source))
+
+
+def aligned(source: Source) -> bool:
+    """Whether the targets of a source's records are versions of their images."""
+    return getattr(source, "aligned", True)
 
 
 def fingerprint(source: Source) -> str:

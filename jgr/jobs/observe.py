@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from jgr.data.loader import Loader
+from jgr.data.source import aligned
 from jgr.errors import MetricError, NonFiniteError
 from jgr.flops import peak_flops
 from jgr.images import grid
@@ -179,6 +180,7 @@ class Pictures:
         self._sample = make_sample(experiment.task, experiment.mesh, "samples")
         looked_at = dataclasses.replace(experiment.validation or Evaluation(), batch_size=1)
         data = looked_at.data or experiment.data
+        self._aligned = aligned(data.source)
         self._restorations = Restorations(Scoring(experiment.task, looked_at, data, experiment.mesh))
 
     def draw(self, step: int, state: TrainState) -> None:
@@ -187,7 +189,7 @@ class Pictures:
         if isinstance(task, Sampler):
             picture = grid(np.asarray(self._sample(averaged(state), self._experiment.seed, num))[:num])
         elif isinstance(task, Restorer):
-            album = Album(num)
+            album = Album(num, self._aligned)
             for batch in self._restorations.batches(averaged(state), self._experiment.seed, num_records=num):
                 album.add(batch)
             picture = stacked(album.panels)

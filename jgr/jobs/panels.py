@@ -1,5 +1,7 @@
 """Pictures of restored images: degraded | restored | truth | error, the whole image above a part of it, enlarged."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
@@ -17,29 +19,30 @@ _MAX_SIDE = 640  # of an image in a panel; larger ones are shown by every second
 def panel(
     degraded: Float[np.ndarray, "small_height small_width channels"],
     restored: Float[np.ndarray, "height width channels"],
-    target: Float[np.ndarray, "height width channels"],
+    target: Float[np.ndarray, "height width channels"] | None,
 ) -> UInt8[np.ndarray, "rows columns channels"]:
     """One image's picture, with captions where the images are wide enough for them.
 
-    The enlarged part is where the truth has the most detail. The error is that of the restored image, four times as
-    bright.
+    The enlarged part is where the truth, or else the restored image, has the most detail. The error is that of the
+    restored image, four times as bright.
 
     Args:
         degraded: In units of [0, 1]; enlarged by repeating pixels where it is smaller than the others.
         restored: In units of [0, 1].
-        target: What it should be.
+        target: What it should be; None where nobody knows, for degraded | restored alone.
     """
-    factor = max(1, round(target.shape[0] / degraded.shape[0]))
-    degraded = degraded.repeat(factor, axis=0).repeat(factor, axis=1)[: target.shape[0], : target.shape[1]]
-    error = _ERROR_GAIN * np.abs(restored - target)
-    images = [np.clip(image, 0.0, 1.0) for image in (degraded, restored, target, error)]
-    top, left, side = _most_detailed(target.mean(axis=-1))
-    step = -(-max(target.shape[:2]) // _MAX_SIDE)
+    height, width, channels = restored.shape
+    factor = max(1, round(height / degraded.shape[0]))
+    degraded = degraded.repeat(factor, axis=0).repeat(factor, axis=1)[:height, :width]
+    known = () if target is None else (target, _ERROR_GAIN * np.abs(restored - target))
+    images = [np.clip(image, 0.0, 1.0) for image in (degraded, restored, *known)]
+    top, left, side = _most_detailed((restored if target is None else target).mean(axis=-1))
+    step = -(-max(height, width) // _MAX_SIDE)
     parts = [
         image[top : top + side, left : left + side].repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1) for image in images
     ]
     shown = [image[::step, ::step] for image in images]
-    rows = [*_captions(shown[0].shape[1], target.shape[2]), _row(shown), _row(parts)]
+    rows = [*_captions(_CAPTIONS[: len(shown)], shown[0].shape[1], channels), _row(shown), _row(parts)]
     width = max(row.shape[1] for row in rows)
     rows = [np.pad(row, ((0, _LINE), (0, width - row.shape[1]), (0, 0)), constant_values=1.0) for row in rows]
     return np.floor(np.concatenate(rows) * 255.0 + 0.5).astype(np.uint8)
@@ -55,13 +58,15 @@ def stacked(
     )
 
 
-def _captions(width: int, channels: int) -> list[Float[np.ndarray, "caption_height columns channels"]]:
-    """A line with a word above each of four images of so many columns; none where a word would not fit."""
+def _captions(
+    words: Sequence[str], width: int, channels: int
+) -> list[Float[np.ndarray, "caption_height columns channels"]]:
+    """A line with a word above each of several images of so many columns; none where a word would not fit."""
     font = PIL.ImageFont.load_default()
-    if any(font.getlength(word) > width for word in _CAPTIONS):
+    if any(font.getlength(word) > width for word in words):
         return []
-    line = PIL.Image.new("L", (len(_CAPTIONS) * (width + _LINE), _CAPTION_HEIGHT), 255)
-    for place, word in enumerate(_CAPTIONS):
+    line = PIL.Image.new("L", (len(words) * (width + _LINE), _CAPTION_HEIGHT), 255)
+    for place, word in enumerate(words):
         PIL.ImageDraw.Draw(line).text((place * (width + _LINE), 0), word, fill=0, font=font)
     return [np.repeat(np.asarray(line, np.float32)[..., None] / 255, channels, axis=-1)]
 

@@ -197,11 +197,12 @@ class Album:
 
     Args:
         num_panels: How many pictures, of the first records.
+        aligned: Whether the records' targets are what their images should be.
     """
 
-    def __init__(self, num_panels: int) -> None:
+    def __init__(self, num_panels: int, aligned: bool = True) -> None:
         self.panels: list[UInt8[np.ndarray, "rows columns channels"]] = []
-        self._num_panels = num_panels
+        self._num_panels, self._aligned = num_panels, aligned
         self._costs: dict[int, tuple[tuple[int, ...], Cost]] = {}
 
     def add(self, restored: RestoredBatch) -> None:
@@ -215,8 +216,8 @@ class Album:
             if restored.cost is not None:
                 self._costs[index] = (images.shape[1:3], restored.cost)
             if len(self.panels) < self._num_panels:
-                shown = (degraded, images[place], targets[place])
-                self.panels.append(panel(*(np.asarray(image) for image in shown)))
+                truth = np.asarray(targets[place]) if self._aligned else None
+                self.panels.append(panel(np.asarray(degraded), np.asarray(images[place]), truth))
 
     def costs(self, num_records: int) -> dict[str, list[Any]]:
         """Columns of a table of records: size and costs, empty where unknown."""

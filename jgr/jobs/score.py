@@ -7,7 +7,7 @@ in `Scorer.failures` and does not keep the others from their numbers.
 import jax
 
 from jgr.data.loader import Data
-from jgr.data.source import record_name
+from jgr.data.source import aligned, record_name
 from jgr.errors import ConfigError
 from jgr.jobs.experiment import Evaluation
 from jgr.jobs.reference import ReferenceCache
@@ -39,6 +39,7 @@ class Scorer:
     ) -> None:
         for metric in evaluation.metrics.values():
             _require(task, metric)
+            _require_truth(evaluation.data or training_data, metric)
         kept = cache if cache is not None and jax.process_count() == 1 else ReferenceCache(None)
         self._scoring = Scoring(task, evaluation, evaluation.data or training_data, mesh)
         self._distributions = DistributionScores(self._scoring, kept)
@@ -95,6 +96,15 @@ class Scorer:
         with jax.default_matmul_precision("highest"):
             found = self._distributions.score(state, seed, advance) | self._records.score(state, seed, advance, look)
         return [found[name] for name in self._scoring.evaluation.metrics if name in found]
+
+
+def _require_truth(data: Data, metric: Metric) -> None:
+    """Raises ConfigError if a metric of pairs would compare images of two things."""
+    if isinstance(metric, PairMetric) and not aligned(data.source):
+        raise ConfigError(
+            f"metric {metric.name} compares each image with what it should be, and in {data.source.name} that is "
+            "another image: set evaluation.data to pairs, or use a metric of distributions"
+        )
 
 
 def _require(task: Task, metric: Metric) -> None:

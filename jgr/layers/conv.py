@@ -16,7 +16,6 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -100,8 +99,9 @@ _filter.defvjp(
 )
 
 
-def _dispatch(cpu: Callable[..., Array], default: Callable[..., Array], *arguments: Any) -> Array:
-    geometry, *arrays = arguments
+@functools.partial(jax.jit, static_argnums=(0, 1, 2), inline=True)
+def _dispatch(cpu: Callable[..., Array], default: Callable[..., Array], geometry: _Geometry, *arrays: Array) -> Array:
+    """One of two formulations; inside `jit` so that equal layers of a network are traced once."""
     return lax.platform_dependent(
         *arrays, cpu=functools.partial(cpu, geometry), default=functools.partial(default, geometry)
     )

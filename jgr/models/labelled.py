@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jgr.errors import ConfigError
 from jgr.images import from_signed
+from jgr.models.wrapping import computing_in
 
 _embedding_init = nn.initializers.normal(1.0)  # as latents
 
@@ -37,7 +38,7 @@ class Generator(nn.Module):
             raise ConfigError(
                 f"generator.latent_dim = {_latent_dim(self.generator)} must exceed embedding_dim = {self.embedding_dim}"
             )
-        self.generator = _computing_in(self.dtype, self.generator)
+        self.generator = computing_in(self.dtype, self.generator)
         super().__post_init__()
 
     @property
@@ -87,7 +88,7 @@ class Discriminator(nn.Module):
 
     def __post_init__(self) -> None:
         _require_positive(self, "num_classes", "planes")
-        self.discriminator = _computing_in(self.dtype, self.discriminator)
+        self.discriminator = computing_in(self.dtype, self.discriminator)
         super().__post_init__()
 
     @nn.compact
@@ -105,15 +106,6 @@ class Discriminator(nn.Module):
 
 def _latent_dim(generator: nn.Module) -> int:
     return getattr(generator, "latent_dim", 0)
-
-
-def _computing_in(dtype: Dtype | None, network: nn.Module) -> nn.Module:
-    """The network, computing in a type of number where it names none."""
-    if dtype is None:
-        return network
-    if not hasattr(network, "dtype"):
-        raise ConfigError(f"dtype = {jnp.dtype(dtype).name}: {type(network).__qualname__} has no field dtype")
-    return network if network.dtype is not None else network.clone(dtype=dtype)
 
 
 def _require_positive(module: Generator | Discriminator, *names: str) -> None:

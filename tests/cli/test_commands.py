@@ -219,6 +219,7 @@ def test_compare_does_not_rank_two_protocols(run_jgr, three_runs):
     assert "cannot rank by 'fd_pixels', the values are not comparable" in done.stderr
 
 
+@pytest.mark.slow
 def test_reproduce_says_what_differs(run_jgr, jgr_out, trained, tmp_path):
     workdir = shutil.copytree(trained[1], tmp_path / "run")
     done = run_jgr("reproduce", workdir, "--quiet")
@@ -270,6 +271,7 @@ def start(tmp_path):
         process.communicate()
 
 
+@pytest.mark.slow
 def test_follow_scores_what_appears_and_ends_with_the_training(start, tmp_path):
     workdir = tmp_path / "run"
     every = [

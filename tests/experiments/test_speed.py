@@ -49,6 +49,7 @@ def table(folder):
         return {(line["row"], line["contender"]): line for line in csv.DictReader(file)}
 
 
+@pytest.mark.slow
 def test_a_run_writes_rows_table_and_manifest(tmp_path):
     """A network of the study's own and a config, which its own loader and step train."""
     wanted = ("--only=mlp_vae,mlp_gan_mnist", "--contenders=jgr", f"--lanes=mine={sys.executable}")

@@ -12,6 +12,7 @@ import jgr
 from jgr.errors import ConfigError
 
 
+@pytest.mark.slow
 def test_a_profile_holds_the_steps_of_its_window(digits_config, tmp_path, capsys):
     jgr.train(digits_config({"train.num_steps": 6}), tmp_path / "run", profile="3:4")
     assert "ui.perfetto.dev" in capsys.readouterr().out

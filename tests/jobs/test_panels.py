@@ -40,6 +40,13 @@ def test_small_images_have_no_captions_and_smaller_degraded_ones_are_enlarged():
     np.testing.assert_array_equal(picture[:16:2, :16:2, 0], np.arange(64).reshape(8, 8))
 
 
+def test_without_truth_there_is_no_error():
+    degraded, restored = np.zeros((100, 120, 3), np.float32), np.full((100, 120, 3), 0.25, np.float32)
+    picture = panel(degraded, restored, None)
+    assert picture.shape[1] == max(2 * 122, 2 * (3 * 33 + 2))
+    np.testing.assert_array_equal(picture[14 : 14 + 100, 122 : 122 + 120], 64)
+
+
 def test_large_images_are_shown_by_fewer_pixels():
     target = np.zeros((30, 1300, 1), np.float32)
     assert panel(target, target, target)[:14].shape[1] == 4 * (434 + 2)

@@ -131,6 +131,7 @@ def test_two_processes_evaluate_once(job_of_two, monkeypatch):
     assert row["n"] == alone.n
 
 
+@pytest.mark.slow
 def test_an_error_in_one_process_alone_ends_it_at_once(tmp_path):
     """The others are ended by JAX when they miss it; an orderly end of this one would wait for them."""
     job = train(tmp_path / "run", LONG, 2, "--config.data.source.cls=recorder.HalfBroken")
@@ -154,6 +155,7 @@ def test_what_one_cannot_do_all_are_told(job_of_two):
         assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_a_run_of_two_goes_on_with_four_and_with_one(job_of_two, tmp_path):
     """The records and the noise are those that the order function says, the losses those of one process."""
     workdir, _ = job_of_two

@@ -106,6 +106,7 @@ def test_sigterm_saves_and_exits_with_success(straight, tmp_path):
     assert_same(workdir, straight)
 
 
+@pytest.mark.slow
 def test_going_on_with_more_steps_is_the_longer_run(straight, tmp_path):
     workdir = tmp_path / "run"
     finish(start(workdir, 60))
@@ -114,6 +115,7 @@ def test_going_on_with_more_steps_is_the_longer_run(straight, tmp_path):
     assert load(workdir).folder.manifest()["sessions"][1]["changed"] == {"train.num_steps": [60, 200]}
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_moved_aside(straight, tmp_path):
     workdir = tmp_path / "run"
     finish(start(workdir, 60))

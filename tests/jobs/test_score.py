@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 
 from jgr.data.digits import Digits
 from jgr.data.loader import Data
+from jgr.data.pairs import UnpairedFolders
 from jgr.errors import ConfigError
 from jgr.images import to_uint8
 from jgr.jobs.experiment import Evaluation
@@ -238,7 +239,10 @@ def test_metrics_of_records():
     assert found["psnr"].values.mean() == pytest.approx(found["psnr"].value)
 
 
-@pytest.mark.parametrize(("mesh", "batch_size"), [(ONE_DEVICE, 7), (ONE_DEVICE, 360), (Mesh(data=4), 32)])
+@pytest.mark.parametrize(
+    ("mesh", "batch_size"),
+    [pytest.param(ONE_DEVICE, 7, marks=pytest.mark.slow), (ONE_DEVICE, 360), (Mesh(data=4), 32)],
+)
 def test_neither_batches_nor_devices_change_the_numbers(mesh, batch_size):
     shares = {"precision": Precision(), "recall": Recall(), "density": Density(), "coverage": Coverage()}
     metrics = HANDY | shares | {"fd": FrechetDistance()}
@@ -362,6 +366,14 @@ def test_a_task_that_generates_nothing_is_told_which_metric_cannot_be():
     with pytest.raises(ConfigError, match=r"fd_pixels needs a task that generates images, and Blind has no method"):
         Scorer(Blind(), evaluation(), TEST, ONE_DEVICE)
     assert Scorer(Blind(), Evaluation(), TEST, ONE_DEVICE).score(make_state(), 0, "raw") == []
+
+
+def test_images_are_not_compared_with_those_of_another_thing():
+    unpaired = Data(source=UnpairedFolders(images=Digits(split="test"), targets=Digits(split="train")))
+    with pytest.raises(
+        ConfigError, match=r"metric psnr compares .* in digits-test-x-digits-train that is another image"
+    ):
+        Scorer(Handy(), Evaluation(metrics={"psnr": PSNR(color="gray")}), unpaired, ONE_DEVICE)
 
 
 def test_jobs_that_keep_the_same_statistics_at_once_leave_them_whole(tmp_path):

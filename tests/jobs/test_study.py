@@ -108,6 +108,7 @@ def test_a_run_of_another_config_is_refused_and_its_rows_are_left_out(done, tmp_
     assert [row["step"] for row in rows] == [1]
 
 
+@pytest.mark.slow
 def test_a_changed_evaluation_is_done_when_all_its_rows_are_there(done, tmp_path):
     folder, _, _ = done
     shutil.copytree(folder / "runs", tmp_path / "runs")

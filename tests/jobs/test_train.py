@@ -122,6 +122,7 @@ def test_length_and_cadences_may_change_on_the_way(digits_run, digits_config, tm
     assert contents(folder.path) == before
 
 
+@pytest.mark.slow
 def test_delivery_of_the_data_changes_no_bit(digits_run, digits_config, tmp_path):
     resident = checksums(jgr.load(digits_run).state)
     streamed = {"data.mode": "streamed", "train.num_steps": 6, "train.checkpoint_every": 6, "train.sample_every": 0}

@@ -109,6 +109,7 @@ def test_a_task_from_scratch_never_saves_what_is_not_finite(digits_config, tmp_p
     assert jgr.load(tmp_path / "run", trust=True).steps() == [1, 2]
 
 
+@pytest.mark.slow
 def test_numbers_of_other_features_or_sizes_are_not_ranked(digits_config, tmp_path):
     size = {"data.resize": 16, "task.generator.image_size": 16, "task.discriminator.image_size": 16}
     tenfold = {"evaluation.metrics.fd_pixels.cls": f"{HERE}.Tenfold"}

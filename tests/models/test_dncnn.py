@@ -111,6 +111,7 @@ def test_weights_start_as_the_authors(initial):
     assert 0.1 < (abs(scales) == np.float32(0.025)).mean() < 0.6  # P(|N(0, 1)| < 0.025 / 0.0589) = 0.33
 
 
+@pytest.mark.slow
 def test_learns_one_batch(overfit):
     clean = jax.random.uniform(jax.random.key(0), (2, 1, 1, 1)) * jnp.ones((2, 16, 16, 1))
     noise = 25 / 255 * jax.random.normal(jax.random.key(1), clean.shape)

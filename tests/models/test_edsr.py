@@ -78,6 +78,7 @@ def test_an_untrained_denoiser_changes_nothing_and_an_untrained_enlarger_is_bili
     np.testing.assert_allclose(enlarged[0, :, :, 0], [[0, 0.25, 0.75, 1]] * 2, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "num_steps", "factor"),
     [

@@ -72,6 +72,7 @@ def test_the_radius_is_how_far_a_pixel_is_seen():
     assert farthest == network.radius == 7
 
 
+@pytest.mark.slow
 def test_overfits_one_batch():
     network, optimizer = EncoderDecoder(**SMALL | dict(widths=(16, 16), bottleneck=32)), optax.adam(1e-2)
     clean = images_of(2, 8, 8, 3)

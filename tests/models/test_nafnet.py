@@ -57,6 +57,7 @@ def test_blocks_start_as_the_identity():
     assert not start["middle_0"]["gamma"].any()
 
 
+@pytest.mark.slow
 def test_overfits_one_batch():
     network, optimizer = NAFNet(**SMALL | dict(width=8)), optax.adam(1e-2)
     clean = images_of(2, 8, 8, 3)
@@ -78,6 +79,7 @@ def test_overfits_one_batch():
     assert loss < 0.01 / 4  # a quarter of the noise's own
 
 
+@pytest.mark.slow
 def test_remat_changes_no_gradient():
     network = NAFNet(**dict(width=4, encoder_blocks=(), middle_blocks=1, decoder_blocks=()))
     images, variables = images_of(1, 8, 8, 3), drawn(network)

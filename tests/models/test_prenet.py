@@ -61,6 +61,7 @@ def test_the_radius_is_how_far_a_pixel_is_seen(variant):
     assert (columns.min(), columns.max()) == (centre - radius, centre + radius)
 
 
+@pytest.mark.slow
 def test_overfits_one_batch():
     network, optimizer = PReNet(**SMALL | dict(width=8)), optax.adam(1e-2)
     clean = images_of(2, 8, 8, 3)
@@ -82,6 +83,7 @@ def test_overfits_one_batch():
     assert loss < 0.01 / 4  # a quarter of the noise's own
 
 
+@pytest.mark.slow
 def test_remat_changes_no_gradient():
     network = PReNet(**SMALL | dict(blocks=1))
     images, variables = images_of(1, 8, 8, 3), drawn(network)

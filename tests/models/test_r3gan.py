@@ -197,6 +197,7 @@ def test_bfloat16_gives_float32_near_the_same():
         assert 0 < float(jnp.abs(half - full).max()) < 0.03 * float(jnp.abs(full).max())
 
 
+@pytest.mark.slow
 def test_second_order_gradients_are_finite_with_and_without_remat():
     network, images = Discriminator(**SMALL), images_of(2, 16, 16, 3)
     variables = drawn(network)

@@ -35,6 +35,7 @@ def test_agrees_with_pytorch(twins_b, bias_free):
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.slow
 def test_overfits_one_batch():
     network, optimizer = Restormer(**SMALL | dict(width=8)), optax.adam(1e-2)
     clean = images_of(2, 8, 8, 3)

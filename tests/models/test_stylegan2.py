@@ -225,6 +225,7 @@ def gradient(generator, variables):
     return jax.jit(jax.grad(loss))(variables["params"])
 
 
+@pytest.mark.slow
 def test_generator_has_finite_gradients_everywhere_and_remat_does_not_change_them(variables):
     gradients = gradient(GENERATOR, variables)
     for leaf in jax.tree.leaves(gradients):

@@ -29,6 +29,7 @@ def batch():
     return {"image": to_float(images), "label": labels, "position": jnp.arange(32, dtype=jnp.uint32)}
 
 
+@pytest.mark.slow
 def test_it_learns_a_batch_by_heart(task, batch):
     state = task.init(KEY, batch)
     step = jax.jit(task.step)
