@@ -1,7 +1,7 @@
 """Gray denoising at sigma 25 on BSD68: a small network trained in an hour of CPU, beside classical and released ones.
 
 JGR_DATA=/where/the/data/is jgr experiment experiments/bsd68_sigma25.py
-python experiments/draw_curves.py results/bsd68_sigma25 --metric=validation/psnr
+python experiments/draw_curves.py results/bsd68_sigma25 --metrics=validation/psnr
 """
 
 from jgr.jobs.study import Arm, Published, Study

@@ -45,7 +45,8 @@ class Augmentation(abc.ABC):
 
         Args:
             state: The state before.
-            real_sign: Mean sign of the logits of real images in this step: 1 where the discriminator is sure of all.
+            real_sign: Mean sign of the logits of real images in this step: 1 where the discriminator is sure of all. Of
+                their differences to those of generated images where the loss is of pairs.
             num_images: Real images of the step.
             step: Steps done before.
         """

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ class Study:
         step: Which checkpoints are scored: "latest", "best" or "all".
         published: Numbers from elsewhere.
         notes: Sentences below the table.
+        pictures: Whether the newest picture of every run is kept beside the table, in `samples`.
     """
 
     title: str
@@ -90,6 +92,7 @@ class Study:
     step: str = "latest"
     published: tuple[Published, ...] = ()
     notes: tuple[str, ...] = ()
+    pictures: bool = False
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -221,18 +224,19 @@ def run_study(
                 failures[str(one.path)] = str(error)
                 say(f"{one.path} failed: {error}")
     finally:
-        gather(plan(study, runs), out)
+        gather(plan(study, runs), out, study.pictures)
     return Outcome(rebuild(study, out) if has_rows(out) else "", failures, Path(out))
 
 
-def gather(planned: Sequence[Planned], out: str | Path) -> None:
-    """Copies rows and manifests of the runs that have results to a study's folder.
+def gather(planned: Sequence[Planned], out: str | Path, pictures: bool = False) -> None:
+    """Copies rows, curves and manifests of the runs that have results to a study's folder.
 
     What is there of runs that are gone from this machine stays, as long as their configs are those of today.
 
     Args:
         planned: All runs of the study.
         out: The folder.
+        pictures: Whether to copy the newest picture of each run, too.
     """
     out = Path(out)
     rows, manifest = _kept(out)
@@ -247,6 +251,8 @@ def gather(planned: Sequence[Planned], out: str | Path) -> None:
             folder = RunFolder.open(one.path)
             runs[folder.manifest()["run"]] = (_summary(one, folder), list(one.rows))
             _copy_curve(folder, out / "curves" / f"{one.path.name}.csv")
+            if pictures:
+                _copy_picture(folder, out / "samples" / f"{one.path.name}.png")
     if not runs and not rows:
         return
     place = {(one.arm.name, one.seed): number for number, one in enumerate(planned)}
@@ -267,6 +273,15 @@ def _copy_curve(folder: RunFolder, path: Path) -> None:
     with disk_errors(path.parent, "made"):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_csv(path, {name: [row.get(name, "") for row in logged] for name in names})
+
+
+def _copy_picture(folder: RunFolder, path: Path) -> None:
+    """Copies a run's newest picture, if it has one."""
+    drawn = sorted(folder.samples_path.glob("step_*.png"))
+    if drawn:
+        with disk_errors(path.parent, "made"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(drawn[-1], path)
 
 
 def has_rows(out: str | Path) -> bool:

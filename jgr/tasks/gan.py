@@ -400,7 +400,9 @@ class GAN(Task):
         metrics = {"real_logits": real.logits.mean(), "fake_logits": fake.logits.mean()}
         loss = self.loss.discriminator(real.logits, fake.logits)
         if self.augmentation is not None:
-            metrics["real_sign"] = jnp.sign(real.logits).mean()
+            # Where the loss is of differences of logits alone, a logit's own sign says nothing.
+            logits = real.logits - fake.logits if self.loss.pairs else real.logits
+            metrics["real_sign"] = jnp.sign(logits).mean()
         if self.auxiliary is not None:
             metrics["class_loss"] = _cross_entropy(real.classes, batch["label"])
             if self.auxiliary.on_fakes:

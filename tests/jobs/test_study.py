@@ -21,6 +21,7 @@ STUDY = study_of(
     Arm(name="one-step", config=DIGITS, overrides=SMALL | {"train.num_steps": 1, "train.sample_every": 1}),
     published=(Published(name="Nobody's GAN", metric="fd_pixels", value=1.5, source="A. Author 2020, table 3"),),
     notes=("Trained for two steps.",),
+    pictures=True,
 )
 
 
@@ -50,6 +51,8 @@ def test_rows_and_table_of_all_runs(done):
         ("narrow", 1),
         ("one-step", 0),
     ]
+    newest = (folder / "runs/narrow-s0/samples/step_00000002.png").read_bytes()
+    assert (folder / "results/samples/narrow-s0.png").read_bytes() == newest
     table = (folder / "results/table.md").read_text()
     assert table == outcome.table
     assert table.startswith("# Small GANs\n")

@@ -226,6 +226,23 @@ def test_the_augmentation_is_of_all_images_and_adapts():
     assert "discriminator/real_sign" not in metrics
 
 
+@pytest.mark.parametrize(("loss", "matters"), [(hinge, True), (relativistic, False)])
+def test_with_a_loss_of_pairs_the_augmentation_adapts_to_differences(loss, matters):
+    """A number that is added to every logit decides their signs, and not those of differences."""
+    task = make(augmentation=Brighter(), loss=loss)
+    before, found = started(task), []
+    for added in (-100.0, 100.0):
+        params = before.params["discriminator"] | {
+            "matrix": before.params["discriminator"]["matrix"] | {"bias": jnp.full(1, added)}
+        }
+        after, _ = stepped(task, before.replace(params=before.params | {"discriminator": params}))
+        found.append(float(after.extra["augmentation"]["strength"]))
+    if matters:
+        assert found == [pytest.approx(0.4), pytest.approx(0.6)]
+    else:
+        assert found[0] == found[1]
+
+
 def test_the_generator_may_see_more_images():
     """With 3 images a record its loss is a mean over as many, of which the first of a record is another."""
     task, multiple = (make(discriminator_optimizer=FROZEN, generator_multiple=n) for n in (1, 3))
