@@ -28,7 +28,7 @@ def get_study() -> Study:
             "Trained for 6 epochs, mlp-gan for 30, sngan for 4: a third of what the configs say.",
             "fd_cnn-mnist is the Fréchet distance in the features of jgr's classifier of MNIST: it is no FID, and "
             "compares with numbers of the same classifier only.",
-            "The agreement of conditional models stands beside the classifier's accuracy on real test images, which is in "
+            "The agreement of conditional models stands beside the classifier's accuracy on real test images: see "
             "results/classifiers.",
         ),
         pictures=True,
