@@ -73,7 +73,7 @@ INPAINTING = dict(
 )
 DEBLURRING = dict(
     data=folder("color/bsds500_test", part="[:20]"),
-    degradation=protocol("Deblurring", kernel=BLUR, sigma=2 / 255),
+    degradation=protocol("Deblurring", kernel=BLUR, sigma=2 / 255, boundary="reflect"),
     metrics=metrics(),
 )
 LOW_LIGHT = dict(

@@ -65,7 +65,12 @@ def get_config(arg: str = "") -> ConfigDict:
     metrics = dict(psnr=dict(cls="jgr.metrics.pairs.PSNR"), ssim=dict(cls="jgr.metrics.pairs.SSIM"))
     config.evaluation = dict(
         data=held_out if smoke else dict(source=test),
-        degradation=dict(cls="jgr.degradations.protocols.Deblurring", kernel=kernel, sigma=2 / 255),
+        degradation=dict(
+            cls="jgr.degradations.protocols.Deblurring",
+            kernel=kernel,
+            sigma=2 / 255,
+            boundary="reflect",  # as in training: beyond a border that wraps around lies what no network sees
+        ),
         batch_size=1,  # images of two sizes
         seeds=(0,),  # the protocol's noise does not depend on it
         metrics=metrics,

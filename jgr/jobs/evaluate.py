@@ -41,6 +41,7 @@ def evaluate(
     seeds: Sequence[int] | None = None,
     weights: Weights | None = None,
     overrides: Sequence[tuple[str, str]] = (),
+    evaluation: Evaluation | None = None,
     follow: bool = False,
     trust: bool = False,
     quiet: bool = False,
@@ -59,6 +60,7 @@ def evaluate(
             when None.
         weights: "ema" or "raw"; what `config.evaluation.weights` says when None.
         overrides: Keys below `config.evaluation` and other values for them, as text: ("num_samples", "50").
+        evaluation: How to score, in place of what the run's config and `overrides` say.
         follow: Whether to score every checkpoint that has no row yet, and then each new one, until the training has
             ended or its heartbeat stopped. `step` plays no part then.
         trust: Whether the run's config may name classes outside jgr, optax and flax.
@@ -78,7 +80,8 @@ def evaluate(
     if follow:
         _wait_for_run(Path(workdir), poll_s, timeout_s)
     run = Run(workdir, trust=trust)
-    evaluation = run.evaluation(overrides)
+    if evaluation is None:
+        evaluation = run.evaluation(overrides)
     if not evaluation.metrics:
         raise ConfigError(f"{run.folder.config_path}: config.evaluation.metrics is empty: nothing to measure")
     evaluation = dataclasses.replace(

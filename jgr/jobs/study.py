@@ -9,12 +9,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from jgr.config import call_file, config_hash, differences, flatten, load_config_file, resolve
+from jgr.config import call_file, config_hash, differences, flatten, load_config_file, resolve, to_plain
 from jgr.errors import ConfigError, JgrError, RunError
 from jgr.files import disk_errors, read_json, write_csv, write_json, write_text
 from jgr.jobs.compare import ComparedRun, compared, scored
 from jgr.jobs.evaluate import EvaluationJob, by_step, evaluate
-from jgr.jobs.experiment import Experiment
+from jgr.jobs.experiment import Evaluation, Experiment, open_evaluation
 from jgr.jobs.load import Run
 from jgr.jobs.observe import MEASURED
 from jgr.jobs.session import RESUMABLE, stored_config
@@ -345,10 +345,13 @@ def _make(study: Study, one: Planned, command: Sequence[str], quiet: bool) -> bo
         raise RunError(one.problem)
     if one.state in ("missing", "interrupted", "running"):
         config = _config(one.arm, one.seed)
+        if RunFolder.exists(one.path):  # it goes on as it began; how it is scored is the study's
+            config = ConfigDict(to_plain(config) | {"evaluation": RunFolder.open(one.path).config()["evaluation"]})
         folder = train(config, one.path, config_path=one.arm.config, command=command, quiet=quiet)
         if folder.manifest()["status"] != "completed":
             return False
-    evaluate(one.path, step=study.step_of(one.arm), overrides=_texts(study.evaluation), trust=True, quiet=quiet)
+    evaluation = _evaluation(study, one.arm, one.seed)
+    evaluate(one.path, step=study.step_of(one.arm), evaluation=evaluation, trust=True, quiet=quiet)
     return True
 
 
@@ -356,7 +359,7 @@ def _planned(study: Study, arm: Arm, seed: int, path: Path) -> Planned:
     """A run, and how far it is."""
     try:
         config = _config(arm, seed)
-        resolve(config, Experiment, [(f"evaluation.{key}", text) for key, text in _texts(study.evaluation)])
+        _evaluated_config(study, arm, seed)
     except JgrError as error:
         return Planned(arm, seed, path, "refused", str(error))
     found = Planned(arm, seed, path, "missing", config_hash=config_hash(config))
@@ -364,7 +367,9 @@ def _planned(study: Study, arm: Arm, seed: int, path: Path) -> Planned:
         return found
     folder = RunFolder.open(path)
     changed = differences(stored_config(folder), config)
-    if fixed := {key: pair for key, pair in changed.items() if key not in RESUMABLE}:
+    if fixed := {
+        key: pair for key, pair in changed.items() if key not in RESUMABLE and not key.startswith("evaluation.")
+    }:
         key, (there, here) = next(iter(fixed.items()))
         problem = f"config.{key} is {there!r} there and {here!r} in the study: move the folder away, or bring it back"
         return dataclasses.replace(found, state="of another config", problem=f"{path}: {problem}")
@@ -372,14 +377,14 @@ def _planned(study: Study, arm: Arm, seed: int, path: Path) -> Planned:
         return dataclasses.replace(found, state="running")
     if folder.manifest()["status"] != "completed" or "train.num_steps" in changed:
         return dataclasses.replace(found, state="interrupted")
-    rows, whole = _results(study, arm, path)
+    rows, whole = _results(study, arm, seed, path)
     return dataclasses.replace(found, state="done" if whole else "trained", rows=tuple(rows))
 
 
-def _results(study: Study, arm: Arm, path: Path) -> tuple[list[dict[str, Any]], bool]:
+def _results(study: Study, arm: Arm, seed: int, path: Path) -> tuple[list[dict[str, Any]], bool]:
     """The rows of a run that a study asks for, and whether they are all."""
     run = Run(path, trust=True)
-    job = EvaluationJob(run, run.evaluation(_texts(study.evaluation)), quiet=True)
+    job = EvaluationJob(run, _evaluation(study, arm, seed), quiet=True)
     step = study.step_of(arm)
     steps = run.steps() if step == "all" else [run.find_step(step)]
     found = by_step(job.wanted_rows("best" if step == "best" else "last"))
@@ -389,6 +394,18 @@ def _results(study: Study, arm: Arm, path: Path) -> tuple[list[dict[str, Any]], 
 
 def _config(arm: Arm, seed: int) -> ConfigDict:
     return resolve(load_config_file(arm.config), Experiment, [*_texts(arm.overrides), ("seed", str(seed))])
+
+
+def _evaluated_config(study: Study, arm: Arm, seed: int) -> ConfigDict:
+    """An arm's config with what the study says of all evaluations."""
+    return resolve(
+        _config(arm, seed), Experiment, [(f"evaluation.{key}", text) for key, text in _texts(study.evaluation)]
+    )
+
+
+def _evaluation(study: Study, arm: Arm, seed: int) -> Evaluation:
+    """How the study scores an arm, whatever its config said when it was trained."""
+    return open_evaluation(_evaluated_config(study, arm, seed))
 
 
 def _texts(values: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shutil
 
@@ -6,6 +7,7 @@ import pytest
 import jgr
 from jgr.errors import ConfigError, RunError
 from jgr.jobs.study import Arm, Published, Study, load_study, plan, rebuild, run_study
+from jgr.run.folder import RunFolder
 
 DIGITS = "configs/gan/dcgan_digits.py:smoke"
 SMALL = {"mesh.data": 1}
@@ -123,6 +125,20 @@ def test_a_changed_evaluation_is_done_when_all_its_rows_are_there(done, tmp_path
     assert [one.state for one in plan(changed, tmp_path / "runs")] == ["done"] * 3
     rows = [json.loads(line) for line in (tmp_path / "results/rows.jsonl").read_text().splitlines()]
     assert [(row["n"], row["eval_seed"]) for row in rows] == [(24, seed) for _ in range(3) for seed in (0, 1)]
+
+
+def test_what_a_config_says_of_the_evaluation_may_change_without_a_training(done, tmp_path):
+    folder, _, _ = done
+    shutil.copytree(folder / "runs/one-step-s0", tmp_path / "runs/one-step-s0")
+    arm = STUDY.arms[1]
+    changed = study_of(dataclasses.replace(arm, overrides=arm.overrides | {"evaluation.seeds": (5,)}))
+    assert [one.state for one in plan(changed, tmp_path / "runs")] == ["trained"]
+    found = run_study(changed, tmp_path / "runs", tmp_path / "results", say=lambda line: None, quiet=True)
+    assert not found.failures
+    assert [one.state for one in plan(changed, tmp_path / "runs")] == ["done"]
+    (row,) = [json.loads(line) for line in (tmp_path / "results/rows.jsonl").read_text().splitlines()]
+    assert row["eval_seed"] == 5
+    assert len(RunFolder.open(tmp_path / "runs/one-step-s0").manifest()["sessions"]) == 1
 
 
 def test_an_evaluation_that_cannot_be_is_told_before_anything_is_trained(tmp_path):
