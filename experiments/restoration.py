@@ -41,11 +41,8 @@ def get_study() -> Study:
         title="Restoration, trained for minutes on two CPU cores",
         arms=(*TRAINED, *classical),
         notes=(
-            "Every network was trained for 4 to 17 minutes, on cores that did other work as well, with a learning rate "
+            "Every network was trained for 4 to 21 minutes, on cores that did other work as well, with a learning rate "
             "that falls to nearly 0 in that time.",
-            "Not above its classical method is unet-inpainting: half of all pixels, at random, is the home of "
-            "biharmonic interpolation, and ten minutes do not make up for it. nafnet-deblurring is .1 dB below "
-            "Richardson-Lucy, and .02 of SSIM above.",
             "srresnet-x2, ffdnet, dncnn-brief and restormer had 600 steps, which show that they learn and no more; "
             "released weights of DnCNN are in results/bsd68_sigma25.",
             "encoder-decoder sees patches of 32x32 pixels through 256 numbers, and trails for that reason.",
