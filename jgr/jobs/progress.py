@@ -1,5 +1,6 @@
 """Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
+import io
 import sys
 import time
 from collections.abc import Mapping
@@ -72,8 +73,35 @@ def images_bar(description: str, total: int, unit: str, quiet: bool) -> "tqdm[No
         unit: "image" or "pair".
         quiet: Whether to show nothing.
     """
-    delay, interval = (0.0, 0.1) if sys.stderr.isatty() else (10.0, 30.0)
-    return tqdm(desc=description, total=total, unit=unit, disable=quiet, leave=False, delay=delay, mininterval=interval)
+    terminal = sys.stderr.isatty()
+    delay, interval = (0.0, 0.1) if terminal else (10.0, 30.0)
+    return tqdm(
+        desc=description,
+        total=total,
+        unit=unit,
+        disable=quiet,
+        leave=False,
+        delay=delay,
+        mininterval=interval,
+        file=sys.stderr if terminal else _Lines(sys.stderr),
+    )
+
+
+class _Lines(io.TextIOBase):
+    """What a bar draws over and over on one line, as lines: for a log, which other messages go to as well."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes a line of what is there to be seen."""
+        if shown := text.strip():
+            self._stream.write(f"{shown}\n")
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes the stream behind."""
+        self._stream.flush()
 
 
 def _clock(seconds: float) -> str:
