@@ -1,6 +1,6 @@
 """Every config in `configs/`: shape-checked at full size, and run for two steps with its `smoke` argument.
 
-One config of each kind is run always, all of them by `pytest -m "slow or not slow" tests/test_configs.py`.
+Some of each kind always, all of them by `pytest -m "slow or not slow" tests/test_configs.py`.
 """
 
 import ast
@@ -26,6 +26,13 @@ RUN_ALWAYS = (
     "configs/image_to_image/pix2pix_facades.py",
     "configs/restoration/classical.py",
     "configs/restoration/edsr_train400.py",
+)
+TRACED_LONG = (  # whose like is checked always
+    "configs/gan/biggan_cifar10.py",
+    "configs/gan/cgan_projection_cifar10.py",
+    "configs/gan/r3gan_cifar10.py",
+    "configs/gan/sagan_cifar10.py",
+    "configs/image_to_image/cyclegan_horse2zebra.py",
 )
 ABSENT = {  # sizes of pictures of data sets that the test data do not hold
     "facades/train": (512, 256),
@@ -79,7 +86,12 @@ def test_docstring_gives_the_command(name):
     assert f"jgr train --config={name} --workdir=" in text
 
 
-@pytest.mark.parametrize("name", NAMES)
+def slow_where(slow):
+    """All configs, some of them for `pytest -m slow`."""
+    return [pytest.param(name, marks=pytest.mark.slow) if slow(name) else name for name in NAMES]
+
+
+@pytest.mark.parametrize("name", slow_where(lambda name: name in TRACED_LONG))
 def test_full_size_fits_together(name, request):
     config = load(name, "", request)
     shown = check(config)
@@ -91,9 +103,7 @@ def test_full_size_fits_together(name, request):
         assert f"images {network.image_size}x{network.image_size}x{network.get('channels', 1)}" in shown
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in RUN_ALWAYS else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
-)
+@pytest.mark.parametrize("name", slow_where(lambda name: name not in RUN_ALWAYS))
 def test_smoke_argument_makes_a_run_of_seconds(name, request, tmp_path):
     config = load(name, ":smoke", request)
     if "restoration" in name or "image_to_image" in name:

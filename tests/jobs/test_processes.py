@@ -142,6 +142,7 @@ def test_an_error_in_one_process_alone_ends_it_at_once(tmp_path):
     job.processes[0].communicate()
 
 
+@pytest.mark.slow
 def test_other_data_in_one_process_is_told(tmp_path):
     for output in train(tmp_path / "run", 6, 2, "--config.data.source.cls=recorder.OneEach").end(status=1):
         assert "the fingerprint of the data is {'one-each': 'of process 1'} here" in output
