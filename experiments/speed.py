@@ -14,7 +14,8 @@ interpreter:
 It writes `rows.jsonl` (one line a process, as soon as it ends), `table.md`, `table.csv`, `manifest.json` and, with
 matplotlib, `ratios.png` and `ratios.svg` to results/speed/. MNIST and CIFAR-10 come from `$TFDS_DATA_DIR` where they
 are prepared there; else noise of their sizes takes their place. Decoding them is not timed. The rows are in
-`experiments/speed_rows.py`; those of networks for restoration, in `experiments/speed_restoration.py`.
+`experiments/speed_rows.py`; those of networks for restoration, in `experiments/speed_restoration.py`, of the larger
+GANs in `experiments/speed_gan.py`.
 """
 
 import argparse

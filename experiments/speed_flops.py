@@ -19,13 +19,28 @@ def training(layers: Sequence[float]) -> float:
     return 3 * sum(layers) - layers[0]
 
 
-def gan_training(generator: Sequence[float], discriminator: Sequence[float]) -> float:
-    """The discriminator's update on real and on generated images, then the generator's.
+def gan_training(
+    generator: Sequence[float],
+    discriminator: Sequence[float],
+    num_d_steps: int = 1,
+    multiple: int = 1,
+    beside: Sequence[float] = (),
+) -> float:
+    """The discriminator's updates, each on a real and a generated image, then the generator's.
 
-    In the discriminator's update the generator runs forwards only; in the generator's, the discriminator runs forwards
+    In the discriminator's updates the generator runs forwards only; in the generator's, the discriminator runs forwards
     and gives the gradient of its input, not of its parameters.
+
+    Args:
+        generator: Layers.
+        discriminator: Layers between image and logit.
+        num_d_steps: Updates of the discriminator.
+        multiple: Images in the generator's update.
+        beside: Further layers of the discriminator, which do not see the image.
     """
-    return sum(generator) + 2 * training(discriminator) + training(generator) + 2 * sum(discriminator)
+    judged = 2 * training(discriminator) + (2 * training(beside) if beside else 0)
+    answered = training(generator) + 2 * sum(discriminator) + sum(beside)
+    return num_d_steps * (sum(generator) + judged) + multiple * answered
 
 
 def dcgan(side: int, channels: int, levels: Sequence[int]) -> float:
@@ -35,6 +50,104 @@ def dcgan(side: int, channels: int, levels: Sequence[int]) -> float:
     widths = [channels, *levels]
     convolutions = [conv(sides[i + 1], 4, widths[i], widths[i + 1]) for i in range(len(levels))]
     return gan_training(dense(100, coarsest) + convolutions[::-1], convolutions + dense(coarsest, 1))
+
+
+# Layers of the GANs' networks, forwards, an image; the first is the one that needs no gradient of its input. What
+# spectral normalisation multiplies does not depend on the batch, and does not count.
+
+
+def sngan_generator(image_size: int, channels: int, latent_dim: int, width: int, max_width: int = 512) -> list[float]:
+    """`jgr.models.sngan.Generator`."""
+    widths = _level_widths(image_size, width, max_width)
+    pairs = reversed(list(enumerate(itertools.pairwise(widths), start=1)))
+    doubled = [conv(image_size >> level, 4, high, low) for level, (low, high) in pairs]
+    return [*dense(latent_dim, _coarsest(image_size, widths)), *doubled, conv(image_size, 3, width, channels)]
+
+
+def sngan_discriminator(image_size: int, channels: int, width: int, max_width: int = 512) -> list[float]:
+    """`jgr.models.sngan.Discriminator`."""
+    widths, layers = _level_widths(image_size, width, max_width), [conv(image_size, 3, channels, width)]
+    for level, (low, high) in enumerate(itertools.pairwise(widths), start=1):
+        layers += [conv(image_size >> level, 4, low, high), conv(image_size >> level, 3, high, high)]
+    return layers + dense(_coarsest(image_size, widths), 1)
+
+
+def resnet_generator(image_size: int, channels: int, latent_dim: int, widths: Sequence[int]) -> list[float]:
+    """`jgr.models.resnet_gan.Generator`, unconditional."""
+    side = image_size >> (len(widths) - 1)
+    layers = dense(latent_dim, side**2 * widths[0])
+    for low, high in itertools.pairwise(widths):
+        layers += [conv(side, 1, low, high), conv(2 * side, 3, low, high), conv(2 * side, 3, high, high)]
+        side *= 2
+    return [*layers, conv(image_size, 3, widths[-1], channels)]
+
+
+def resnet_discriminator(image_size: int, channels: int, widths: Sequence[int], num_down: int) -> list[float]:
+    """`jgr.models.resnet_gan.Discriminator`; the first convolution and the first shortcut see the image."""
+    side, layers = image_size, []
+    for number, (low, high) in enumerate(itertools.pairwise([channels, *widths])):
+        after = side // 2 if number < num_down else side
+        shortcut = conv(after, 1, low, high) if after < side or low != high else 0.0
+        layers += [conv(side, 3, low, high) + shortcut, conv(side, 3, high, high)]
+        side = after
+    return layers + dense(widths[-1], 1)
+
+
+def stylegan2_generator(
+    image_size: int,
+    channels: int,
+    latent_dim: int,
+    style_dim: int,
+    mapping_layers: int,
+    width: int,
+    max_width: int,
+    num_classes: int,
+    enlarged_first: bool = False,
+) -> list[float]:
+    """`jgr.models.stylegan2.Generator` with labels.
+
+    A convolution that doubles the sides may be a transposed one, filtered then, or one of the images that were enlarged
+    and filtered before, `enlarged_first`: the same, with four times the operations.
+    """
+    widths = _level_widths(image_size, width, max_width)[::-1]
+    layers = dense(num_classes, style_dim) + dense(latent_dim + style_dim, *[style_dim] * mapping_layers)
+
+    def modulated(side: int, low: int, high: int) -> None:
+        layers.extend([*dense(style_dim, low), conv(side, 3, low, high), *dense(low, high)])  # the last: demodulation
+
+    for level, (low, high) in enumerate(zip([widths[0], *widths], widths, strict=False)):
+        side = image_size >> (len(widths) - 1 - level)
+        if level:
+            modulated(side if enlarged_first else side // 2, low, high)
+        modulated(side, high, high)
+        layers.extend([*dense(style_dim, high), conv(side, 1, high, channels)])
+    return layers
+
+
+def stylegan2_discriminator(image_size: int, channels: int, width: int, max_width: int, **_: int) -> list[float]:
+    """`jgr.models.stylegan2.Discriminator` that is not residual, without the layers of labels."""
+    widths, layers = _level_widths(image_size, width, max_width), [conv(image_size, 1, channels, width)]
+    for level, (low, high) in enumerate(itertools.pairwise(widths), start=1):
+        layers += [conv(image_size >> (level - 1), 3, low, low), conv(image_size >> level, 3, low, high)]
+    last, side = widths[-1], image_size >> (len(widths) - 1)
+    return [*layers, conv(side, 3, last + 1, last), *dense(side**2 * last, last, last)]
+
+
+def stylegan2_labels(
+    image_size: int, width: int, max_width: int, num_classes: int, mapping_layers: int, **_: int
+) -> list[float]:
+    """The layers of labels of `jgr.models.stylegan2.Discriminator`."""
+    last = _level_widths(image_size, width, max_width)[-1]
+    return dense(num_classes, *[last] * (mapping_layers + 1))
+
+
+def _level_widths(image_size: int, width: int, max_width: int) -> list[int]:
+    """Channels of every level, the finest first; the coarsest has 4 to 7 pixels a side."""
+    return [min(width << level, max_width) for level in range((image_size // 4).bit_length())]
+
+
+def _coarsest(image_size: int, widths: Sequence[int]) -> int:
+    return (image_size >> (len(widths) - 1)) ** 2 * widths[-1]
 
 
 # Layers of the networks for restoration, forwards, an image; the first is the one that needs no gradient of its input.

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
+from ml_collections import ConfigDict
 from speed_rows import Program, Settings
 
 from jgr.config import load_config_file, resolve
@@ -22,7 +23,7 @@ from jgr.rng import purpose_key, step_key
 from jgr.scan import scan
 from jgr.tasks.update import FINITE
 
-_CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,12 +59,21 @@ def dcgan_cifar10(settings: Settings) -> Program:
 
 
 def _trained(config_file: str, settings: Settings) -> Program:
-    """The training loop of a config: its loader, its step, and the reading of the checks for finite values."""
-    config = load_config_file(f"{_CONFIGS / config_file}{':smoke' if settings.smoke else ''}")
+    """A config on the row's images."""
+    config = load_config_file(f"{CONFIGS / config_file}{':smoke' if settings.smoke else ''}")
     config.data.source = dict(cls="speed_jgr.Images", path=settings.images)
+    return trained(opened(config, settings))
+
+
+def opened(config: ConfigDict, settings: Settings) -> Experiment:
+    """The experiment of a config, with the batch and the type of the settings."""
     config.train.batch_size = settings.batch
     config.train.dtype = settings.dtype
-    experiment = open_experiment(resolve(config, Experiment))
+    return open_experiment(resolve(config, Experiment))
+
+
+def trained(experiment: Experiment) -> Program:
+    """The training loop: the experiment's loader, its step, and the reading of the checks for finite values."""
     loader = make_loader(experiment)
     abstract = abstract_state(experiment, loader)
     step, state = make_step(experiment, loader, abstract), initial_state(experiment, loader, abstract)

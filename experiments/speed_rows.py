@@ -1,7 +1,7 @@
 """What `experiments/speed.py` measures: one small entry a row, and what it costs. Imports neither JAX nor PyTorch.
 
 To add a row, append a `Row` and write its two sides: functions of `Settings` that return a `Program`. Networks for
-restoration are entries of `speed_restoration.py`.
+restoration are entries of `speed_restoration.py`, the larger GANs of `speed_gan.py`.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from speed_flops import conv, dcgan, dense, gan_training, training
+from speed_gan import GAMES
 from speed_restoration import NETWORKS
 
 Program = Callable[[int], int]
@@ -117,6 +118,17 @@ ROWS = [
         torch="speed_torch:dcgan_cifar10",
         flops=dcgan(32, 3, (64, 128, 256)),
         images="cifar10 32 32 3",
+    ),
+    *(
+        Row(
+            name=game.name,
+            about=f"configs/{game.config}, on noise: {game.about}",
+            batch=game.batch,
+            jgr="speed_gan_jgr:gan",
+            torch="speed_gan_torch:gan",
+            flops=game.flops(),
+        )
+        for game in GAMES.values()
     ),
     Row(
         name="mlp_vae",

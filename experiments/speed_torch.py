@@ -36,8 +36,8 @@ def compiled(function: Callable[..., Any], settings: Settings) -> Callable[..., 
     return torch.compile(function) if settings.compile else function
 
 
-def _adam(network: nn.Module, rate: float, beta1: float = 0.9) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), lr=rate, betas=(beta1, 0.999), fused=True)
+def _adam(network: nn.Module, rate: float, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Adam:
+    return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True)
 
 
 def _steps(step: Callable[[], object], settings: Settings) -> Program:
@@ -51,19 +51,29 @@ def _steps(step: Callable[[], object], settings: Settings) -> Program:
     return run
 
 
-def _batches(settings: Settings, flip: bool = False) -> Iterator[Tensor]:
-    """Images in [0, 1], NCHW and channels last, for ever; every epoch in a random order of its own."""
-    device = device_of(settings)
-    images = torch.from_numpy(np.load(settings.images)).to(device)
+def _images(settings: Settings) -> list[Tensor]:
+    """The row's, for `batches`."""
+    return [torch.from_numpy(np.load(settings.images)).to(device_of(settings))]
+
+
+def batches(data: Sequence[Tensor], settings: Settings, flip: bool = False) -> Iterator[list[Tensor]]:
+    """Images in [0, 1], NCHW and channels last, for ever; every epoch in a random order of its own.
+
+    Args:
+        data: uint8 images, NHWC, and what else records have.
+        settings: The row's.
+        flip: Whether half of the images are mirrored.
+    """
+    images, *others = data
     while True:
-        order = torch.randperm(len(images), device=device)
+        order = torch.randperm(len(images), device=images.device)
         for index in order.split(settings.batch):
             if len(index) == settings.batch:
                 batch = images[index].permute(0, 3, 1, 2).float().div(255)
                 if flip:
-                    chosen = torch.rand(settings.batch, 1, 1, 1, device=device) < 0.5
+                    chosen = torch.rand(settings.batch, 1, 1, 1, device=images.device) < 0.5
                     batch = torch.where(chosen, batch.flip(-1), batch)
-                yield batch
+                yield [batch, *(other[index] for other in others)]
 
 
 class _Signed(nn.Module):
@@ -129,44 +139,93 @@ def _dcgan(size: int, channels: int, levels: int, settings: Settings, half_life:
 def _gan(
     generator: nn.Module, discriminator: nn.Module, settings: Settings, half_life: int, flip: bool = False
 ) -> Program:
-    """Discriminator, then generator against the updated discriminator, then the generator's average."""
-    device, batches = device_of(settings), _batches(settings, flip)
+    return adversarial(
+        generator,
+        discriminator,
+        batches(_images(settings), settings, flip),
+        settings,
+        latent_dim=100,
+        rates=(2e-4, 2e-4),
+        betas=(0.5, 0.999),
+        half_life=half_life,
+    )
+
+
+def adversarial(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    records: Iterator[list[Tensor]],
+    settings: Settings,
+    *,
+    latent_dim: int,
+    rates: tuple[float, float],
+    betas: tuple[float, float],
+    hinge: bool = False,
+    num_d_steps: int = 1,
+    multiple: int = 1,
+    half_life: int = 0,
+) -> Program:
+    """Discriminator, then generator against the updated discriminator, then the generator's average.
+
+    Args:
+        generator: Of latents, and of what else records have.
+        discriminator: Of images, and of what else records have.
+        records: Batches of real images, and of what else records have.
+        settings: The row's.
+        latent_dim: Length of a latent.
+        rates: The generator's learning rate, and the discriminator's.
+        betas: Adam's.
+        hinge: Whether the loss is the hinge, else the non-saturating one.
+        num_d_steps: Updates of the discriminator.
+        multiple: Images of the generator's update for each record.
+        half_life: Of the average, in images; 0 for none.
+    """
+    device = device_of(settings)
     generator, discriminator = on_device(generator, settings), on_device(discriminator, settings)
-    average = copy.deepcopy(generator).requires_grad_(False)
-    generator_adam, discriminator_adam = _adam(generator, 2e-4, 0.5), _adam(discriminator, 2e-4, 0.5)
+    average = copy.deepcopy(generator).requires_grad_(False) if half_life else None
+    generator_adam = _adam(generator, rates[0], betas)
+    discriminator_adam = _adam(discriminator, rates[1], betas)
     number = 0
 
-    def discriminator_loss(reals: Tensor, latents: Tensor) -> Tensor:
+    def discriminator_loss(latents: Tensor, reals: Tensor, *told: Tensor) -> Tensor:
         with torch.no_grad():
-            fakes = generator(latents)
-        return F.softplus(-discriminator(reals)).mean() + F.softplus(discriminator(fakes)).mean()
+            fakes = generator(latents, *told)
+        real, fake = discriminator(reals, *told), discriminator(fakes, *told)
+        if hinge:
+            return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+        return F.softplus(-real).mean() + F.softplus(fake).mean()
 
-    def generator_loss(latents: Tensor) -> Tensor:
-        return F.softplus(-discriminator(generator(latents))).mean()
+    def generator_loss(latents: Tensor, *told: Tensor) -> Tensor:
+        logits = discriminator(generator(latents, *told), *told)
+        return -logits.mean() if hinge else F.softplus(-logits).mean()
 
     losses = compiled(discriminator_loss, settings), compiled(generator_loss, settings)
 
-    def latents() -> Tensor:
-        return torch.randn(settings.batch, 100, device=device)
+    def latents(count: int) -> Tensor:
+        return torch.randn(count, latent_dim, device=device)
 
     def step() -> None:
         nonlocal number
         discriminator.requires_grad_(True)
-        discriminator_adam.zero_grad()
-        with _autocast(settings):
-            loss = losses[0](next(batches), latents())
-        loss.backward()
-        discriminator_adam.step()
+        for _ in range(num_d_steps):
+            reals, *told = next(records)
+            discriminator_adam.zero_grad()
+            with _autocast(settings):
+                loss = losses[0](latents(settings.batch), reals, *told)
+            loss.backward()
+            discriminator_adam.step()
         discriminator.requires_grad_(False)
         generator_adam.zero_grad()
+        told = [values.repeat_interleave(multiple, 0) for values in told]
         with _autocast(settings):
-            loss = losses[1](latents())
+            loss = losses[1](latents(multiple * settings.batch), *told)
         loss.backward()
         generator_adam.step()
         number += 1
-        with torch.no_grad():
-            decay = 2.0 ** (-1 / min(half_life / settings.batch, 0.05 * number))
-            torch._foreach_lerp_(_averaged(average), _averaged(generator), 1 - decay)
+        if average is not None:
+            with torch.no_grad():
+                decay = 2.0 ** (-1 / min(half_life / settings.batch, 0.05 * number))
+                torch._foreach_lerp_(_averaged(average), _averaged(generator), 1 - decay)
 
     return _steps(step, settings)
 
@@ -193,9 +252,9 @@ class _VAE(nn.Module):
 
 def mlp_vae(settings: Settings) -> Program:
     """A VAE of two hidden layers."""
-    network, batches = on_device(_VAE(784, settings.width(400), settings.width(20)), settings), _batches(settings)
-    loss_fn = compiled(network, settings)
-    return trained(network, lambda: loss_fn(next(batches)), settings)
+    network = on_device(_VAE(784, settings.width(400), settings.width(20)), settings)
+    loss_fn, records = compiled(network, settings), batches(_images(settings), settings)
+    return trained(network, lambda: loss_fn(*next(records)), settings)
 
 
 def trained(network: nn.Module, loss_fn: Callable[[], Tensor], settings: Settings) -> Program:

@@ -19,20 +19,24 @@ CACHE = os.environ.get("JGR_COMPILE_CACHE") or str(
     Path(tempfile.gettempdir()) / f"jgr-test-compile-cache-{jax.__version__}"
 )
 os.environ["JGR_COMPILE_CACHE"] = CACHE  # subprocesses share it
-# Most of the time goes into compiling programs that run for milliseconds: nothing need optimise them.
-FLAGS = ["--xla_backend_optimization_level=0"]
-if jax.__version_info__ < (0, 11):  # later ones have no such choice
-    FLAGS += [
-        "--xla_cpu_use_fusion_emitters=false",
-        "--xla_cpu_opt_preset=CPU_OPT_PRESET_FAST_COMPILE",
-        "--xla_cpu_parallel_codegen_split_count=1",
-    ]
-os.environ["XLA_FLAGS"] = " ".join([*FLAGS, os.environ.get("XLA_FLAGS", "")]).strip()  # subprocesses share them
-
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", CACHE)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def pytest_configure(config):
+    """Where slow tests are left out, most of the time goes into compiling what runs for milliseconds, once."""
+    if config.option.markexpr != "not slow":
+        return
+    flags = ["--xla_backend_optimization_level=0"]
+    if jax.__version_info__ < (0, 11):  # later ones have no such choice
+        flags += [
+            "--xla_cpu_use_fusion_emitters=false",
+            "--xla_cpu_opt_preset=CPU_OPT_PRESET_FAST_COMPILE",
+            "--xla_cpu_parallel_codegen_split_count=1",
+        ]
+    os.environ["XLA_FLAGS"] = " ".join([*flags, os.environ.get("XLA_FLAGS", "")]).strip()  # subprocesses share them
 
 
 def pytest_collection_finish():
