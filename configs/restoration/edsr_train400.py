@@ -3,7 +3,7 @@
     jgr train --config=configs/restoration/edsr_train400.py --workdir=runs/edsr_train400
     jgr evaluate runs/edsr_train400 --step=best
 
-39 minutes on 2 CPU cores (AMD EPYC, JAX 0.10.2) that did other work as well. With seed 0: 29.00 dB and SSIM 0.8203 on
+38 minutes on 2 CPU cores (AMD EPYC, JAX 0.10.2) that did other work as well. With seed 0: 29.00 dB and SSIM 0.8203 on
 BSD68; BM3D has 28.54, DnCNN-S, of 4.6 times as many operations, 29.21. `JGR_DATA` names the folder with
 `denoising/train400` and `denoising/bsd68`.
 """

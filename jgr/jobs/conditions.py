@@ -79,13 +79,16 @@ class Conditions:
 
 
 def read_mask(path: str | Path) -> Bool[np.ndarray, "height width"]:
-    """A mask from an image file of two values: white, or what is known, and black, or what is not.
+    """A mask from an image file of two values: 0, or what is not known, and another, such as white, or what is.
 
     Raises:
         DataError: The file is no image, or `jgr.degradations.inputs.check_mask` refuses the mask.
     """
-    levels = decode_image(Path(path).expanduser(), "gray", name=str(path), orient=True)[..., 0]
-    check_mask(levels / 255, str(path))
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise DataError(f"{path}: there is no such file")
+    levels = decode_image(file, "gray", name=str(path), orient=True)[..., 0]
+    check_mask(levels / max(levels.max(), 1), str(path))
     return levels > 0
 
 

@@ -159,8 +159,10 @@ def _run(job: _Job, state: TrainState, start: int) -> str:
             stopping = job.stop.after(step // per_call) or step == num_steps
             due = step % options.checkpoint_every == 0
             scores: dict[str, float] = {}
-            if due or stopping:
+            ending = due or step == num_steps  # one who stops a run has little time: its checkpoint has no score
+            if ending or stopping:
                 watch.check()  # what is not finite is neither scored nor saved
+            if ending:
                 with log.aside(metrics):
                     scores = validator.score(step, state, progress)
             if step % options.log_every == 0 or (due and scores):

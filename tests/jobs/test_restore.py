@@ -222,6 +222,10 @@ def test_files_of_masks_and_kernels(tmp_path):
     Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).convert("RGB").save(tmp_path / "b.png")
     for name in ("a.png", "b.png"):
         np.testing.assert_array_equal(read_mask(tmp_path / name), mask)
+    Image.fromarray(mask.astype(np.uint8)).save(tmp_path / "ones.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "ones.png"), mask)
+    with pytest.raises(DataError, match=r"absent.png: there is no such file"):
+        read_mask(tmp_path / "absent.png")
     Image.fromarray(np.where(mask, 255, 10).astype(np.uint8)).save(tmp_path / "soft.png")
     with pytest.raises(DataError, match=r"soft.png: 20 of 24 pixels of the mask are neither a hole nor known"):
         read_mask(tmp_path / "soft.png")

@@ -16,6 +16,7 @@ from jgr.data.source import fingerprint
 from jgr.errors import NonFiniteError, RunError
 from jgr.images import grid
 from jgr.jobs.experiment import Experiment
+from jgr.jobs.signals import StopRequest
 from jgr.metrics.distribution import FrechetDistance
 from jgr.run.folder import RunFolder
 from jgr.state import checksums
@@ -173,6 +174,16 @@ def test_validation_decides_which_checkpoint_is_kept(digits_config, tmp_path, ca
     [row] = jgr.evaluate(tmp_path / "run", step="best", seeds=[0], trust=True, quiet=True)
     assert (row["step"], row["select"]) == (best, "best")
     assert row["value"] == pytest.approx(scores[best], rel=1e-3)  # the line has four digits
+
+
+def test_one_who_stops_a_run_does_not_wait_for_a_validation(digits_config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(StopRequest, "after", lambda request, call: call == 2)
+    overrides = {"train.num_steps": 5, "train.checkpoint_every": 5, "train.sample_every": 0}
+    config = digits_config(overrides).to_dict()
+    config["validation"] = {"num_samples": 16, "metrics": {"ugliness": {"cls": f"{__name__}.Ugliness"}}}
+    jgr.train(config, tmp_path / "run")
+    assert "(validation)" not in capsys.readouterr().out
+    assert jgr.load(tmp_path / "run", trust=True).steps() == [2]
 
 
 def test_a_moved_run_goes_on(digits_run, tmp_path, capsys):
