@@ -402,7 +402,7 @@ def test_a_mask_of_another_size_is_an_error_of_that_photograph(told_run, photos,
         (["--sigma=a/b"], "--sigma=a/b must be a number in [0, 1], such as 25/255 or 0.098"),
         (["--sigma=1/0"], "--sigma=1/0 must be a number in [0, 1], such as 25/255 or 0.098"),
         (["--mask=black.png"], "black.png: the mask hides every pixel"),
-        (["--mask=no.png"], "no.png: not a readable image"),
+        (["--mask=no.png"], "no.png: there is no such file"),
         (["--kernel=kernel.npy"], "kernel.npy: the kernel sums to 3, not to 1"),
         (["--quality=101"], "quality = 101 must be from 1 to 100"),
         (
