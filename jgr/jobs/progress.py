@@ -1,6 +1,5 @@
 """Progress of long work: a bar on a terminal, plain lines elsewhere."""
 
-import io
 import sys
 import time
 from collections.abc import Mapping
@@ -87,7 +86,7 @@ def images_bar(description: str, total: int, unit: str, quiet: bool) -> "tqdm[No
     )
 
 
-class _Lines(io.TextIOBase):
+class _Lines:
     """What a bar draws over and over on one line, as lines: for a log, which other messages go to as well."""
 
     def __init__(self, stream: Any) -> None:
