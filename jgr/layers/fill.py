@@ -13,9 +13,9 @@ def fill_holes(
 ) -> Float[Array, "batch height width channels"]:
     """The images, in float32, with averages of near known pixels in the holes: normalised convolution over a pyramid.
 
-    A hole takes the weighted mean of the known pixels of its 3x3 window (Knutsson & Westin 1993, equation 2 of order
-    zero); where there are few, a guess of half the resolution counts as well, made alike (Gortler et al. 1996, section
-    3.3: pull and push). What the holes hold does not matter; an image without known pixels becomes 0.
+    A hole takes the weighted mean of the known pixels of its 3x3 window (normalised convolution: Knutsson &
+    Westin 1993); where there are few, a guess of half the resolution counts as well, made alike (pull and push: Gortler
+    et al. 1996, The Lumigraph). What the holes hold does not matter; an image without known pixels becomes 0.
 
     Args:
         images: Of any range.
