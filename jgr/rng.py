@@ -21,6 +21,17 @@ def step_key(key: Key[Array, ""], step: Int[Array, ""] | int) -> Key[Array, ""]:
     return jax.random.fold_in(key, step)
 
 
+def folded(keys: Key[Array, "*shape"], purpose: int) -> Key[Array, "*shape"]:
+    """Keys of one purpose, made of keys of all: a draw for it tells nothing about the others'.
+
+    Args:
+        keys: Of any shape.
+        purpose: A number of the purpose's own.
+    """
+    flat = jax.vmap(lambda key: jax.random.fold_in(key, purpose))(keys.reshape(-1))
+    return flat.reshape(keys.shape)
+
+
 def record_keys(key: Key[Array, ""], positions: UInt32[Array, "*batch"] | Int[Array, "*batch"]) -> Key[Array, "*batch"]:
     """One key a record, `fold_in(key, position)`, so that a record's randomness does not depend on its batch."""
     flat = jax.vmap(lambda position: jax.random.fold_in(key, position))(positions.reshape(-1))

@@ -4,13 +4,16 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from jgr.config import Clock, Context, Duration, build, to_plain
 from jgr.data.loader import Data
+from jgr.data.source import IMAGES
 from jgr.degradations.degradation import Degradation
 from jgr.degradations.protocol import Protocol
-from jgr.errors import ConfigError
+from jgr.errors import ConfigError, DataError
+from jgr.images import to_float
 from jgr.jobs.init_from import InitFrom
 from jgr.mesh import Mesh
 from jgr.metrics.metric import Metric
@@ -37,6 +40,7 @@ class Average:
             raise ConfigError(f"ramp_up = {self.ramp_up} must be positive")
 
 
+_FIRST_RECORDS = 16
 _CADENCES = ("log_every", "checkpoint_every", "sample_every")
 
 
@@ -226,6 +230,21 @@ def open_experiment(
         return Experiment(seed=plain["seed"], **built)
     except ConfigError as error:
         raise ConfigError(f"config.{error}") from error
+
+
+def check_records(task: Task, data: Data) -> None:
+    """Shows a task the first records of a data set.
+
+    Raises:
+        DataError: If it cannot learn from them, or be asked about them; the message names the data set.
+    """
+    source = data.source
+    records = data.fit.read(source, range(min(len(source), _FIRST_RECORDS)))
+    images = {name: np.asarray(to_float(records[name])) for name in IMAGES if name in records}
+    try:
+        task.check_records(records | images)
+    except DataError as error:
+        raise DataError(f"{source.name}: {error}") from error
 
 
 def open_evaluation(config: ConfigDict | Mapping[str, Any], trust: bool = True) -> Evaluation:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from jgr.data.source import record_name
+from jgr.jobs.experiment import check_records
 from jgr.jobs.restorations import Restorations, RestoredBatch
 from jgr.jobs.sampling import for_sampling
 from jgr.jobs.scoring import Advance, Score, Scoring
@@ -75,8 +76,14 @@ class RecordScores:
             if loaded is not None:
                 measures[name] = self._of_pairs(metric, self._scoring.mesh.put_replicated(loaded[0]))
         for name, metric in self._scoring.of(RecordMetric).items():
-            measures[name] = self._of_records(metric)
+            if self._scoring.guarded(name, self._accepted) is not None:
+                measures[name] = self._of_records(metric)
         return measures
+
+    def _accepted(self) -> bool:
+        """True, where the task can be asked about such records; else the task's error."""
+        check_records(self._scoring.task, self._scoring.data)
+        return True
 
     def _of_pairs(self, metric: PairMetric, weights: Any) -> Callable[..., Any]:
         compare = jax.jit(metric.values, out_shardings=self._scoring.mesh.replicated)

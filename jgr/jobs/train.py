@@ -14,7 +14,7 @@ from jgr.config import canonical_json, resolve
 from jgr.data.loader import Loader
 from jgr.data.source import fingerprint
 from jgr.errors import RunError
-from jgr.jobs.experiment import Experiment, open_experiment
+from jgr.jobs.experiment import Experiment, check_records, open_experiment
 from jgr.jobs.init_from import find_weights, with_weights
 from jgr.jobs.mirror import Mirror, TensorBoard, require_tensorboard
 from jgr.jobs.observe import Log, Pictures, Validator, Watch
@@ -71,6 +71,7 @@ def train(
         experiment = open_experiment(resolved, trust=trust)
         loader = make_loader(experiment)
         abstract = abstract_state(experiment, loader)
+        check_records(experiment.task, experiment.data)
         flops = trace_step(experiment, loader, abstract).flops if experiment.train.num_steps else 0
         if experiment.train.init_from is not None and not RunFolder.exists(folder.path):
             find_weights(experiment.train.init_from, abstract, trust)  # before anything is written

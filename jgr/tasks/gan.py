@@ -19,9 +19,10 @@ from jgr.losses.path_length import PathLength
 from jgr.losses.penalties import Judge, Penalty
 from jgr.mesh import gathered
 from jgr.optim import Optimizer
+from jgr.rng import folded
 from jgr.state import TrainState, Tree
 from jgr.tasks.lazy import due_at, group, rescaled, when
-from jgr.tasks.players import FAKE, PENALTY, REAL, Images, Players, folded
+from jgr.tasks.players import FAKE, PENALTY, REAL, Images, Players
 from jgr.tasks.task import Batch, Due, Task
 from jgr.tasks.update import update
 

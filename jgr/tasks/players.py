@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from jgr.augmentations.augmentation import Augmentation
 from jgr.errors import ConfigError
+from jgr.rng import folded
 from jgr.state import TrainState, Tree
 
 Images = Float[Array, "batch height width channels"]
@@ -155,11 +156,6 @@ class Players:
                 f"config.task.discriminator gives {list(shape)} for 2 images; it must give one logit each, [2], or one "
                 "a patch, [2, rows, columns]"
             )
-
-
-def folded(keys: Key[Array, "batch"], purpose: int) -> Key[Array, "batch"]:
-    """Keys of a purpose: one of `REAL`, `FAKE`, `PENALTY`."""
-    return jax.vmap(lambda key: jax.random.fold_in(key, purpose))(keys)
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from jgr.state import TrainState
@@ -45,6 +46,16 @@ class Task(abc.ABC):
             metrics: What a step reported.
         """
         return None
+
+    def check_records(self, records: Mapping[str, np.ndarray]) -> None:  # noqa: B027
+        """Looks at the first records, before anything is compiled; accepts all by default.
+
+        Args:
+            records: A few, as they are read, images as float32 in [0, 1].
+
+        Raises:
+            DataError: If the task cannot learn from such values; the message says which, and what is allowed.
+        """
 
     @abc.abstractmethod
     def init(self, key: Key[Array, ""], batch: Batch) -> TrainState:
@@ -204,4 +215,13 @@ class LatentModel(Protocol):
 
     def posterior_mean(self, state: TrainState, batch: Batch) -> Float[Array, "batch latents"]:
         """Mean of each image's approximate posterior."""
+        ...
+
+
+@runtime_checkable
+class Reconstructor(Protocol):
+    """A task that maps images to a code and back."""
+
+    def reconstruct(self, state: TrainState, batch: Batch) -> Float[Array, "batch height width channels"]:
+        """What of each record's `image` in [0, 1] remains, in [0, 1]."""
         ...
