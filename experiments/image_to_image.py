@@ -14,6 +14,7 @@ def get_study() -> Study:
         arms=(
             Arm(name="pix2pix-edges", config="configs/image_to_image/pix2pix_edges_bsds500.py"),
             Arm(name="cyclegan-tint", config="configs/image_to_image/cyclegan_bsds500.py"),
+            Arm(name="tinted", config="configs/restoration/classical.py:tinted"),
         ),
         notes=(
             "pix2pix draws photographs of 64x64 pixels from their edges; its PSNR says little, since edges do not tell "

@@ -1,7 +1,6 @@
 """jgr's side of the rows of `experiments/speed.py`. Each public function makes the `Program` of one row."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,18 +8,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from flax import linen as nn
 from ml_collections import ConfigDict
 from speed_rows import Program, Settings
 
 from jgr.config import load_config_file, resolve
-from jgr.data.loader import Data, Loader
 from jgr.jobs.experiment import Experiment, open_experiment
 from jgr.jobs.step import abstract_state, initial_state, make_loader, make_step
 from jgr.layers import Conv
-from jgr.rng import purpose_key, step_key
-from jgr.scan import scan
 from jgr.tasks.update import FINITE
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -95,60 +89,19 @@ def trained(experiment: Experiment) -> Program:
     return run
 
 
-class _VAE(nn.Module):
-    hidden: int
-    latent: int
-    dtype: Any
-
-    @nn.compact
-    def __call__(self, pixels: Any, key: Any) -> tuple[Any, Any, Any]:
-        hidden = nn.relu(nn.Dense(self.hidden, dtype=self.dtype)(pixels))
-        mean, log_variance = jnp.split(nn.Dense(2 * self.latent, dtype=self.dtype)(hidden).astype("float32"), 2, -1)
-        latents = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
-        hidden = nn.relu(nn.Dense(self.hidden, dtype=self.dtype)(latents))
-        logits = nn.Dense(pixels.shape[-1], dtype=self.dtype)(hidden)
-        return logits.astype("float32"), mean, log_variance
-
-
 def mlp_vae(settings: Settings) -> Program:
-    """A VAE of two hidden layers, on jgr's loader."""
-    network = _VAE(settings.width(400), settings.width(20), settings.dtype)
-    data = Data(source=Images(path=settings.images))
-    loader = Loader(data, seed=0, batch_size=settings.batch, steps_per_call=10)
-    optimizer, data_key, noise_key = optax.adam(1e-3), purpose_key(0, "data"), purpose_key(0, "step")
-    pixels = int(np.prod(loader.image_shape))
-    params = jax.jit(network.init)(purpose_key(0, "init"), jnp.zeros((1, pixels)), noise_key)
-    state = (jnp.int32(0), params, optimizer.init(params))
-
-    def loss_fn(params: Any, images: Any, key: Any) -> Any:
-        logits, mean, log_variance = network.apply(params, images, key)
-        reconstruction = optax.sigmoid_binary_cross_entropy(logits, images).sum(axis=-1)
-        divergence = 0.5 * (jnp.exp(log_variance) + mean**2 - 1 - log_variance).sum(axis=-1)
-        return (reconstruction + divergence).mean()
-
-    def update(state: Any, keys: Any, arrays: Any, host_batch: Any) -> Any:
-        number, params, opt_state = state
-        images = loader.assemble(arrays, host_batch, keys[0])["image"].reshape(settings.batch, -1)
-        loss, gradients = jax.value_and_grad(loss_fn)(params, images, step_key(keys[1], number))
-        changes, opt_state = optimizer.update(gradients, opt_state, params)
-        return (number + 1, optax.apply_updates(params, changes), opt_state), loss
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def call(state: Any, keys: Any, arrays: Any, host_batches: Any) -> Any:
-        return scan(lambda state, host_batch: update(state, keys, arrays, host_batch), state, host_batches)
-
-    done = 0
-
-    def run(num_steps: int) -> int:
-        nonlocal state, done
-        num_steps = -(-num_steps // loader.steps_per_call) * loader.steps_per_call
-        for host_batches in loader.batches(done, done + num_steps):
-            state, _ = call(state, (data_key, noise_key), loader.arrays, host_batches)
-        done += num_steps
-        jax.block_until_ready(state)
-        return num_steps
-
-    return run
+    """`configs/vae/vae_mnist.py` with other widths."""
+    config = load_config_file(f"{CONFIGS / 'vae/vae_mnist.py'}")
+    networks = dict(latent_dim=settings.width(20), widths=(settings.width(400),), activation="relu")
+    config.task.encoder.update(networks)
+    config.task.decoder.update(networks)
+    config.task.optimizer.schedule = dict(decay="constant")
+    # Whole multiples of the steps of a call, whatever the batch.
+    with config.ignore_type():
+        config.train.update(num_steps=100_000, checkpoint_every=10_000, sample_every=0)
+    del config.train.average  # the other side has none
+    config.data.source = dict(cls="speed_jgr.Images", path=settings.images)
+    return trained(opened(config, settings))
 
 
 def depthwise(settings: Settings) -> Program:

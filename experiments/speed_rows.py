@@ -132,7 +132,7 @@ ROWS = [
     ),
     Row(
         name="mlp_vae",
-        about="784-400-20-400-784, Bernoulli likelihood, Adam, data included",
+        about="configs/vae/vae_mnist.py with 784-400-20-400-784 and ReLU: every pixel drawn anew, Adam, data included",
         batch=128,
         jgr="speed_jgr:mlp_vae",
         torch="speed_torch:mlp_vae",

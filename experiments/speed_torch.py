@@ -242,7 +242,7 @@ class _VAE(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """The loss: minus the evidence lower bound."""
-        pixels = images.flatten(1)
+        pixels = torch.bernoulli(images.flatten(1))
         mean, log_variance = self.encoder(pixels).chunk(2, dim=1)
         logits = self.decoder(mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean))
         reconstruction = F.binary_cross_entropy_with_logits(logits, pixels, reduction="sum")

@@ -82,6 +82,11 @@ LOW_LIGHT = dict(
     metrics=metrics(),
 )
 
+CANDLELIGHT = dict(
+    LOW_LIGHT,
+    degradation=protocol("Seeded", degradation=dict(cls="jgr.degradations.tint.Tint", factors=(1.0, 0.7, 0.4))),
+)
+
 METHODS = {  # name: (test, class in jgr.models.classical, its fields, how much larger it makes images)
     "noisy": (denoising(25), "Degraded", {}, 1),
     "bm3d": (denoising(25), "BM3D", {}, 1),
@@ -100,6 +105,7 @@ METHODS = {  # name: (test, class in jgr.models.classical, its fields, how much 
     "wiener": (DEBLURRING, "Wiener", {}, 1),
     "richardson-lucy": (DEBLURRING, "RichardsonLucy", {}, 1),
     "dark": (LOW_LIGHT, "Degraded", {}, 1),
+    "tinted": (CANDLELIGHT, "Degraded", {}, 1),
 }
 
 

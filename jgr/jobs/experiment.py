@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from jgr.config import Clock, Context, Duration, build, to_plain
 from jgr.data.loader import Data
-from jgr.data.source import IMAGES
+from jgr.data.source import IMAGES, record_name
 from jgr.degradations.degradation import Degradation
 from jgr.degradations.protocol import Protocol
 from jgr.errors import ConfigError, DataError
@@ -40,7 +40,7 @@ class Average:
             raise ConfigError(f"ramp_up = {self.ramp_up} must be positive")
 
 
-_FIRST_RECORDS = 16
+_FIRST_RECORDS = 8
 _CADENCES = ("log_every", "checkpoint_every", "sample_every")
 
 
@@ -239,12 +239,13 @@ def check_records(task: Task, data: Data) -> None:
         DataError: If it cannot learn from them, or be asked about them; the message names the data set.
     """
     source = data.source
-    records = data.fit.read(source, range(min(len(source), _FIRST_RECORDS)))
-    images = {name: np.asarray(to_float(records[name])) for name in IMAGES if name in records}
-    try:
-        task.check_records(records | images)
-    except DataError as error:
-        raise DataError(f"{source.name}: {error}") from error
+    for index in range(min(len(source), _FIRST_RECORDS)):
+        record = data.fit.read(source, [index])  # one by one: they may be of several sizes
+        images = {name: np.asarray(to_float(record[name])) for name in IMAGES if name in record}
+        try:
+            task.check_records(record | images)
+        except DataError as error:
+            raise DataError(f"{record_name(source, index)}: {error}") from error
 
 
 def open_evaluation(config: ConfigDict | Mapping[str, Any], trust: bool = True) -> Evaluation:

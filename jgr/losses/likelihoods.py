@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jgr.errors import ConfigError, DataError
 from jgr.images import to_signed
+from jgr.rng import folded
 
 Images = Float[Array, "batch height width channels"]
 Outputs = Float[Array, "*samples batch height width outputs"]
@@ -132,10 +133,12 @@ class Bernoulli(Likelihood):
             return (images >= 0.5).astype(images.dtype)
         if self.binarisation == "fixed":
             keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(_FIXED), i))(index)
-        noise = _uniform(keys, images)
+        # 16 bits a pixel take half the time of a float's 32, and tell probabilities of 1/255 apart to 1 part in 250.
+        own = folded(keys, _PREPARED)
+        noise = jax.vmap(lambda key: jax.random.bits(key, images.shape[1:], jnp.uint16))(own).astype(images.dtype)
         # A value outside [0, 1] is no probability: it stays, to be told.
         within = (images >= 0) & (images <= 1)
-        return jnp.where(within, (noise < images).astype(images.dtype), images)
+        return jnp.where(within, (noise < images * 2**16).astype(images.dtype), images)
 
     def supports(self, images: Float[Array, "..."]) -> Bool[Array, "..."]:
         """0 and 1."""
@@ -295,12 +298,12 @@ class DiscretizedLogisticMixture(Likelihood):
     ) -> Images:
         """Levels, red before green before blue."""
         weights, means, log_scales, coefficients = self._split(outputs)
-        chosen = jax.vmap(lambda key, of: jax.random.categorical(jax.random.fold_in(key, 0), of))(keys, weights)
+        chosen = jax.vmap(jax.random.categorical)(folded(keys, 0), weights)
         pick = jax.nn.one_hot(chosen, self.num_mixtures)[..., None]
         means, log_scales, coefficients = (
             (pick * part).sum(axis=-2, keepdims=True) for part in (means, log_scales, coefficients)
         )
-        uniform = _uniform(jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys), means[..., 0, :])
+        uniform = _uniform(folded(keys, 1), means[..., 0, :])
         uniform = jnp.clip(uniform, 1e-5, 1.0 - 1e-5)
         noise = jnp.exp(log_scales[..., 0, :]) * (jnp.log(uniform) - jnp.log1p(-uniform))
         values = jnp.zeros_like(noise)
@@ -343,5 +346,4 @@ def _aligned(images: Images, outputs: Outputs) -> Array:
 
 def _uniform(keys: Key[Array, "batch"], like: Array) -> Array:
     """In [0, 1), of each record its own; not the bits that latents are made of by the same key."""
-    own = jax.vmap(lambda key: jax.random.fold_in(key, _PREPARED))(keys)
-    return jax.vmap(lambda key: jax.random.uniform(key, like.shape[1:]))(own)
+    return jax.vmap(lambda key: jax.random.uniform(key, like.shape[1:]))(folded(keys, _PREPARED))
