@@ -10,7 +10,7 @@ training never does. The validation does, too, for pictures and curves: with `--
 the weights.
 
 `JGR_DATA` names the folder with `color/bsds500_train` and `color/bsds500_test`, of which the first 20 are scored.
-33 minutes on one CPU core that was shared (AMD EPYC, JAX 0.10.2) gave 19.08 dB, where candlelight itself has 15.06, and
+37 minutes on one CPU core that was shared (AMD EPYC, JAX 0.10.2) gave 19.08 dB, where candlelight itself has 15.06, and
 still rose (`results/image_to_image`).
 """
 

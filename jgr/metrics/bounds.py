@@ -11,7 +11,6 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from jgr.metrics.moments import Moments
 from jgr.rng import record_keys
-from jgr.scan import scan
 
 
 def importance_weighted_bound(log_weights: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
@@ -79,8 +78,8 @@ def chunked_importance_weighted_bound(
     Sample i of a record is drawn with `fold_in(key, i)`: neither the chunk nor the batch changes the result beyond
     rounding, and the samples of a smaller k are the first ones of a larger k.
 
-    Where `log_weight_fn` convolves, the chunks are unrolled on CPU (`jgr.scan`), and compiling takes longer the more
-    there are; `RunningBound` in a loop on the host compiles one chunk.
+    One chunk is compiled, however many there are. It is for numbers, not for their gradients: those of convolutions
+    are slow inside a loop on CPU (`jgr.scan`); convolutions themselves are not.
 
     Args:
         log_weight_fn: Log-weights log p(x, z) - log q(z | x) of one sample a key; a column of keys for each record.
@@ -103,7 +102,7 @@ def chunked_importance_weighted_bound(
 
     chunks = -(-num_samples // chunk)
     samples = jnp.arange(chunks * chunk).reshape(chunks, chunk)
-    return scan(add, RunningBound.empty(len(keys)), samples)[0].value
+    return jax.lax.scan(add, RunningBound.empty(len(keys)), samples)[0].value
 
 
 def bits_per_dim(nats: Float[Array, "*shape"], num_dims: int, *, scale: float) -> Float[Array, "*shape"]:

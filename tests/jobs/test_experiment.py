@@ -48,6 +48,6 @@ def test_data_that_a_task_cannot_learn_from_is_named_before_anything_is_written(
         },
         "train": {"num_steps": 1, "batch_size": 4},
     }
-    with pytest.raises(DataError, match="digits-all.*value .* gives probabilities to 0 and 1"):
+    with pytest.raises(DataError, match=r"digits-all.*value .* gives probabilities to 0 and 1"):
         jgr.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -149,6 +149,21 @@ def test_a_model_that_convolves():
     np.testing.assert_allclose(bound(keys, num_samples=5, chunk=2), bound(keys, num_samples=5, chunk=5), rtol=1e-5)
 
 
+def test_one_chunk_is_compiled_however_many_there_are():
+    kernel = jnp.ones((3, 3, 1, 1))
+
+    def weights(keys):
+        noise = jax.vmap(jax.vmap(lambda key: jax.random.normal(key, (8, 8, 1))))(keys).reshape(-1, 8, 8, 1)
+        convolved = jax.lax.conv_general_dilated(
+            noise, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return convolved.sum((1, 2, 3)).reshape(keys.shape)
+
+    keys = jax.random.split(jax.random.key(1), 4)
+    bound = functools.partial(chunked_importance_weighted_bound, weights, num_samples=40, chunk=2)
+    assert jax.jit(bound).lower(keys).as_text().count("stablehlo.convolution") == 1
+
+
 def test_impossible_arguments():
     for wrong in ({"num_samples": 0, "chunk": 1}, {"num_samples": 1, "chunk": 0}):
         with pytest.raises(ValueError, match="at least 1"):
