@@ -97,6 +97,35 @@ def digits_config():
 
 
 @pytest.fixture(scope="session")
+def vae_run(tmp_path_factory):
+    """A VAE with two latents, trained for 400 steps on scikit-learn's digits: enough to use both. To be read only."""
+    import jgr
+    from jgr.config import load_config_file, resolve
+    from jgr.jobs.experiment import Experiment
+
+    overrides = {
+        "mesh.data": 1,
+        "task.encoder.widths": (64,),
+        "task.decoder.widths": (64,),
+        "task.optimizer.learning_rate": 1e-2,
+        "train.num_steps": 400,
+        "train.steps_per_call": 50,
+        "train.batch_size": 64,
+        "train.log_every": 400,
+        "train.checkpoint_every": 400,
+        "train.sample_every": 0,
+    }
+    config = resolve(
+        load_config_file(f"{ROOT}/configs/vae/vae_digits.py:smoke"),
+        Experiment,
+        [(key, str(value)) for key, value in overrides.items()],
+    )
+    workdir = tmp_path_factory.mktemp("vae") / "run"
+    jgr.train(config, workdir, quiet=True)
+    return workdir
+
+
+@pytest.fixture(scope="session")
 def digits_run(digits_config, tmp_path_factory):
     """A run of 6 steps with checkpoints and pictures at 2, 4 and 6, evaluated at the last. To be read only."""
     import jgr

@@ -1,4 +1,4 @@
-"""A VQ-VAE (van den Oord et al. 2017) on dynamically binarised MNIST: 7x7 codes of 128, with a PixelCNN as their prior.
+"""A VQ-VAE (van den Oord et al. 2017) on dynamically binarised MNIST: 7x7 codes of 32, with a PixelCNN as their prior.
 
     jgr data prepare mnist
     jgr train --config=configs/vae/vq_vae_mnist.py --workdir=runs/vq_vae_mnist
@@ -22,7 +22,7 @@ def get_config(arg: str = "") -> ConfigDict:
         source=dict(cls="jgr.data.tfds.TFDS", dataset="mnist", split="train[:64]" if smoke else "train"),
     )
     adam = dict(rule=dict(cls="optax.adam"), learning_rate=1e-3, schedule=dict(decay="cosine"))
-    codebook = dict(num_codes=8 if smoke else 128, embedding_dim=4 if smoke else 16)
+    codebook = dict(num_codes=8 if smoke else 32, embedding_dim=4 if smoke else 16)
     network = dict(levels=2, width=4 if smoke else 64, num_blocks=1 if smoke else 2, block_width=2 if smoke else 32)
     config.task = dict(
         cls="jgr.tasks.vq_vae.VQVAE",

@@ -1,4 +1,4 @@
-"""Draw what a run's generator makes: a grid of images, or one of the pictures below.
+"""Draw what a run's generator makes, or its encoder and decoder: a grid of images, or one of the pictures below.
 
 jgr sample runs/digits --num=64 --out=grid.png --seed=1
 jgr sample runs/cgan --classes --out=classes.png
@@ -6,6 +6,10 @@ jgr sample runs/stylegan2 --interpolate --truncation=0.7 --out=ways.png
 jgr sample runs/stylegan2 --mix --mix_layer=4 --out=mixtures.png
 jgr sample runs/digits --nearest=5 --nearest_in=cnn-digits --out=neighbours.png
 jgr sample runs/digits --invert face.png other.png --out=inversions.png
+jgr sample runs/digits --invert face.png --mask=scratches.png --out=filled.png
+jgr sample runs/vae --reconstruct --out=reconstructions.png
+jgr sample runs/vae --traverse --record=7 --out=latents.png
+jgr sample runs/vae --latent_map --out=map.png
 """
 
 import argparse
@@ -19,7 +23,15 @@ from jgr.errors import ConfigError
 if TYPE_CHECKING:
     from jgr.jobs.explore.pictures import Use
 
-_DEPENDENT = {"mix_layer": "mix", "nearest_in": "nearest", "invert_steps": "invert", "restarts": "invert"}
+_DEPENDENT = {
+    "mix_layer": "mix",
+    "nearest_in": "nearest",
+    "invert_steps": "invert",
+    "restarts": "invert",
+    "mask": "invert",
+    "prior_weight": "invert",
+    "record": "traverse",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="images of the grid (default: 64), or of each class (10), rows of an interpolation (8), sources on either "
-        "side of a mixture (6), images that neighbours are searched of (8)",
+        "side of a mixture (6), images that neighbours are searched of (8), records to reconstruct (8), latents of a "
+        "traversal (10), records of a map's plot (2000)",
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the latents (default: %(default)s)")
     parser.add_argument("--step", default="latest", help=f"{STEP_HELP} (default: %(default)s)")
@@ -83,6 +96,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="image files | what the generator can make of them | four times the error, with PSNR; searched by Adam "
         "among the latents, or the styles of all layers",
     )
+    choice.add_argument(
+        "--reconstruct",
+        action="store_true",
+        help="records of the run's evaluation | what is left of them after encoding and decoding",
+    )
+    choice.add_argument(
+        "--traverse",
+        type=int,
+        nargs="?",
+        const=11,
+        metavar="STEPS",
+        help="rows of so many images (default: 11) along one latent each, from -3 to 3, after the image of a record: "
+        "the latents whose posterior means vary the most",
+    )
+    choice.add_argument(
+        "--latent_map",
+        type=int,
+        nargs="?",
+        const=20,
+        metavar="SIDE",
+        help="of a decoder with two latents: so many rows and columns (default: 20) of images at the quantiles of "
+        "N(0, 1), beside a plot of the posterior means of records, coloured by label",
+    )
     pictures.add_argument(
         "--mix_layer", type=int, metavar="L", help="the first layer with a fine style, from 1 (default: half of them)"
     )
@@ -95,6 +131,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pictures.add_argument("--invert_steps", type=int, metavar="N", help="steps of the search (default: 500)")
     pictures.add_argument(
         "--restarts", type=int, metavar="N", help="starting points of the search, for each class (default: 4)"
+    )
+    pictures.add_argument(
+        "--mask",
+        metavar="FILE",
+        help="image of the size of the generator's images; white: known, black: to be filled in. --invert then draws "
+        "masked | found | found in the mask only | truth",
+    )
+    pictures.add_argument(
+        "--prior_weight",
+        type=float,
+        metavar="W",
+        help="of |z|^2/2 beside the negative log-likelihood, in the search of a run that has one: 1 (default) finds "
+        "the most probable latents, 0 those of the most similar image",
+    )
+    pictures.add_argument(
+        "--record",
+        metavar="I",
+        help="the record that a traversal starts from (default: 0), or 'prior' for the mean of N(0, 1)",
     )
 
 
@@ -126,7 +180,16 @@ def run(options: argparse.Namespace) -> int:
 
 def _use(options: argparse.Namespace) -> "Use":
     """The picture that is asked for."""
-    from jgr.jobs.explore.pictures import Grid, Interpolation, Mixture, NearestNeighbours, Reconstruction
+    from jgr.jobs.explore.pictures import (
+        Autoencoding,
+        Grid,
+        Interpolation,
+        LatentMap,
+        LatentTraversal,
+        Mixture,
+        NearestNeighbours,
+        Reconstruction,
+    )
 
     if options.interpolate is not None:
         return Interpolation(steps=options.interpolate)
@@ -135,11 +198,31 @@ def _use(options: argparse.Namespace) -> "Use":
     if options.nearest is not None:
         return NearestNeighbours(k=options.nearest, within=options.nearest_in or "pixels")
     if options.invert is not None:
-        given = {"steps": options.invert_steps, "restarts": options.restarts}
+        given = {
+            "steps": options.invert_steps,
+            "restarts": options.restarts,
+            "mask": options.mask,
+            "prior_weight": options.prior_weight,
+        }
         return Reconstruction(
             photos=tuple(options.invert), **{name: value for name, value in given.items() if value is not None}
         )
+    if options.reconstruct:
+        return Autoencoding()
+    if options.traverse is not None:
+        return LatentTraversal(steps=options.traverse, record=_parse_record(options.record))
+    if options.latent_map is not None:
+        return LatentMap(side=options.latent_map)
     return Grid()
+
+
+def _parse_record(text: str | None) -> int | None:
+    if text == "prior":
+        return None
+    try:
+        return int(text or 0)
+    except ValueError as error:
+        raise ConfigError(f"--record={text} must be the number of a record, or prior") from error
 
 
 def _parse_classes(text: str | None) -> "Sequence[int] | Literal['all'] | None":

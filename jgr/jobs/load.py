@@ -160,7 +160,7 @@ class Run:
         weights: Weights = "ema",
         quiet: bool = False,
     ) -> Explorer:
-        """What else one does with its generator: class grids, interpolations, mixtures, neighbours, inversions.
+        """What else one does with it: class grids, interpolations, neighbours, inversions, latents of records.
 
         Args:
             seed: Decides the latents.
@@ -170,7 +170,7 @@ class Run:
             quiet: Whether to show no progress.
 
         Raises:
-            ConfigError: If the task generates no images, or cannot truncate, or `weights` is impossible.
+            ConfigError: If the task makes no images, or cannot truncate, or `weights` is impossible.
             CheckpointError: If there is no such checkpoint.
         """
         if weights not in ("ema", "raw"):

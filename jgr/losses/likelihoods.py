@@ -87,6 +87,21 @@ class Likelihood(abc.ABC):
             images: Prepared.
         """
 
+    def of_pixels(
+        self, params: Params, outputs: Float[Array, "batch height width outputs"], images: Images
+    ) -> Float[Array, "batch height width"]:
+        """Log p(x | z) of each pixel in expectation over the noise of `prepared`, up to a constant.
+
+        For pixels that are independent of each other given the outputs; here each counts as an image of its own.
+
+        Args:
+            params: As for `log_prob`.
+            outputs: Of the decoder.
+            images: As they come, in [0, 1].
+        """
+        single = (array.reshape(-1, 1, 1, array.shape[-1]) for array in (outputs, images))
+        return self.log_prob(params, *single).reshape(images.shape[:-1])
+
     @abc.abstractmethod
     def mean(self, params: Params, outputs: Outputs) -> Float[Array, "*samples batch height width channels"]:
         """The expected image, in [0, 1]: what pictures show."""
@@ -149,6 +164,17 @@ class Bernoulli(Likelihood):
         images = _aligned(images, outputs)
         values = images * outputs - jax.nn.softplus(outputs)
         return self._only_inside(images, values.sum(axis=(-3, -2, -1)))
+
+    def of_pixels(
+        self, params: Params, outputs: Float[Array, "batch height width outputs"], images: Images
+    ) -> Float[Array, "batch height width"]:
+        """See `Likelihood.of_pixels`; a value between 0 and 1 is the probability of white, whatever the binarisation.
+
+        Except for "threshold", which knows no such values.
+        """
+        if self.binarisation == "threshold":
+            images = (images >= 0.5).astype(images.dtype)
+        return (images * outputs - jax.nn.softplus(outputs)).sum(axis=-1)
 
     def mean(self, params: Params, outputs: Outputs) -> Float[Array, "*samples batch height width channels"]:
         """Probabilities of white."""
@@ -213,6 +239,14 @@ class Gaussian(Likelihood):
         dims = math.prod(images.shape[-3:])
         values = -0.5 * errors * jnp.exp(-2.0 * log_scale) - dims * (log_scale + 0.5 * math.log(2.0 * math.pi))
         return self._only_inside(images, values)
+
+    def of_pixels(
+        self, params: Params, outputs: Float[Array, "batch height width outputs"], images: Images
+    ) -> Float[Array, "batch height width"]:
+        """See `Likelihood.of_pixels`: of the middle of the interval, where there is one."""
+        return super().of_pixels(
+            params, outputs, (images * _LEVELS + 0.5) / (_LEVELS + 1) if self.dequantised else images
+        )
 
     def mean(self, params: Params, outputs: Outputs) -> Float[Array, "*samples batch height width channels"]:
         """The means, clipped."""

@@ -219,6 +219,48 @@ class LatentModel(Protocol):
 
 
 @runtime_checkable
+class LatentDecoder(Protocol):
+    """A `LatentModel` with the prior N(0, 1) whose latents can be moved and made images again.
+
+    `reconstruct(state, batch)` of `Reconstructor`, if any, is `decode(state, posterior_mean(state, batch), batch)`.
+    """
+
+    def posterior_mean(self, state: TrainState, batch: Batch) -> Float[Array, "batch latents"]:
+        """See `LatentModel`."""
+        ...
+
+    def decode(
+        self, state: TrainState, latents: Float[Array, "batch latents"], condition: Mapping[str, Array]
+    ) -> Float[Array, "batch height width channels"]:
+        """Images in [0, 1] of latents; the condition has a `label` where the task has `num_classes`."""
+        ...
+
+
+@runtime_checkable
+class PixelModel(Protocol):
+    """A `LatentSampler` that says how probable each pixel is given its latents, so that some may be left out."""
+
+    def pixel_log_probs(
+        self,
+        state: TrainState,
+        latents: Float[Array, "batch latents"],
+        keys: Key[Array, "batch"],
+        images: Float[Array, "batch height width channels"],
+        condition: Mapping[str, Int[Array, "batch"]] | None = None,
+    ) -> Float[Array, "batch height width"]:
+        """Log-probability in nats, up to a constant, of each pixel of images in [0, 1]; differentiable in the latents.
+
+        Args:
+            state: The state.
+            latents: Those that `generate` makes images of.
+            keys: Those that `generate` is given.
+            images: As they come, not binarised or with noise.
+            condition: As of `generate`.
+        """
+        ...
+
+
+@runtime_checkable
 class Reconstructor(Protocol):
     """A task that maps images to a code and back."""
 

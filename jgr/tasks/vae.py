@@ -187,11 +187,19 @@ class VAE(Task):
         if (condition is None) != (self.num_classes is None):
             given = "no condition" if condition is None else f"the condition {sorted(condition)}"
             raise ValueError(f"this VAE is {'un' * (self.num_classes is None)}conditional, but was given {given}")
-        if self.aggregate is not None:
-            variables = {"params": state.params["aggregate"]}
-            prior: Any = self.aggregate.prior
-            latents = prior.apply(variables, latents, folded(keys, _PRIOR), method="transform")
-        return self.decode(state, latents, condition or {})
+        return self.decode(state, self._drawn(state, latents, keys), condition or {})
+
+    def pixel_log_probs(
+        self,
+        state: TrainState,
+        latents: Float[Array, "batch latent"],
+        keys: Key[Array, "batch"],
+        images: Images,
+        condition: Mapping[str, Int[Array, "batch"]] | None = None,
+    ) -> Float[Array, "batch height width"]:
+        """See `jgr.tasks.task.PixelModel`; in expectation over the binarisation or noise of images, where there is."""
+        decoded = self._decode(state.params, self._drawn(state, latents, keys)[None], self._labels(condition or {}))
+        return self.likelihood.of_pixels(state.params["likelihood"], decoded[0], images)
 
     def encode(self, state: TrainState, batch: Batch) -> DiagonalGaussian:
         """The posterior of each record; of binarised images where the likelihood is of such, drawn by the record."""
@@ -229,6 +237,16 @@ class VAE(Task):
     @property
     def _latent_dim(self) -> int:
         return self.encoder.latent_dim
+
+    def _drawn(
+        self, state: TrainState, latents: Float[Array, "batch latent"], keys: Key[Array, "batch"]
+    ) -> Float[Array, "batch latent"]:
+        """What samples are decoded from: the latents, or what the aggregate posterior's model makes of them."""
+        if self.aggregate is None:
+            return latents
+        variables = {"params": state.params["aggregate"]}
+        drawn: Any = self.aggregate.prior.apply(variables, latents, folded(keys, _PRIOR), method="transform")
+        return drawn
 
     def _labels(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         return {} if self.num_classes is None else {"labels": batch["label"]}

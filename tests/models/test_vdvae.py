@@ -104,6 +104,7 @@ def test_generation_is_the_same_decoder():
     assert float(jnp.abs(made.outputs - passed(DEEP, first, IMAGES, KEYS).outputs).max()) > 1e-3
 
 
+@pytest.mark.slow
 def test_what_blocks_add_at_first_shrinks_with_the_root_of_their_number():
     def hidden_after(count):
         network = VDVAE(blocks=((2, count),), patch=4, width=16, bottleneck=4, latent_channels=8)

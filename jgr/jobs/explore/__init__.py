@@ -1,1 +1,1 @@
-"""What one does with a trained generator: grids, interpolations, mixtures, nearest neighbours, inversions."""
+"""What one does with a trained generator or autoencoder: grids, interpolations, neighbours, inversions, maps."""

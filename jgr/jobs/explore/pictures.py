@@ -5,15 +5,25 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image, ImageOps
 
 from jgr.data.decode import decode_image
 from jgr.errors import ConfigError, DataError
 from jgr.images import grid
+from jgr.jobs.conditions import read_mask
 from jgr.jobs.explore.explorer import Classes, Explorer
+from jgr.jobs.explore.inversion import Inversion, psnr_of
+from jgr.jobs.explore.scatter import scatter
 
 _ERROR_GAIN = 4  # of the error image: a difference of 64 levels is white, as in pictures of restorations
+_HIDDEN = 128  # gray, of the pixels that a mask hides
+_MAP_SIDE = 24  # of an image of a map, which has many
+_GAP = 8  # between a map and its scatter plot
+_ACTIVE = 0.01  # Burda et al. 2016, section 5.2
+
+
+Images = UInt8[np.ndarray, "num height width channels"]
 
 
 class Picture(NamedTuple):
@@ -107,15 +117,21 @@ class NearestNeighbours:
 class Reconstruction:
     """Given images | what the generator can make of them | four times the error.
 
+    With a mask: masked | what the generator can make of what is left | the same within the mask only | truth.
+
     Args:
         photos: Image files; each is cut to the shape of the generator's images, in the centre, and resized.
         steps: See `Explorer.invert`.
         restarts: See there.
+        mask: An image file of the size of the generator's images; white pixels are known, black ones to be filled in.
+        prior_weight: See `Explorer.invert`.
     """
 
     photos: tuple[str | Path, ...]
     steps: int = 500
     restarts: int = 4
+    mask: str | Path | None = None
+    prior_weight: float | None = None
 
     _COLORS: ClassVar[dict[int, str]] = {1: "gray", 3: "rgb"}
 
@@ -123,20 +139,46 @@ class Reconstruction:
         """See `Use.draw`; there is nothing for `num` to count.
 
         Raises:
-            DataError: If a file is no image.
+            DataError: If a file is no image, or no mask of their size.
         """
         if num is not None:
             raise ConfigError(f"num = {num} does not go with invert, which makes one row an image; leave num out")
         targets = np.stack([self._read(Path(photo), *explorer.image_shape) for photo in self.photos])
-        found = explorer.invert(targets, classes, self.steps, self.restarts)
-        errors = np.abs(targets.astype(np.int32) - found.images) * _ERROR_GAIN
-        rows = np.stack([targets, found.images, np.minimum(errors, 255).astype(np.uint8)], axis=1)
-        labels = [""] * len(rows) if found.labels is None else [f" as class {label}" for label in found.labels]
-        remarks = [
-            f"{photo}: PSNR {psnr:.2f} dB{label}"
-            for photo, psnr, label in zip(self.photos, found.psnr, labels, strict=True)
+        known = None if self.mask is None else self._read_mask(Path(self.mask), *explorer.image_shape[:2])
+        masks = None if known is None else np.broadcast_to(known, (len(targets), *known.shape))
+        found = explorer.invert(targets, classes, self.steps, self.restarts, masks, self.prior_weight)
+        columns, fits = self._fit(targets, found) if masks is None else self._filled(targets, found, masks)
+        labels = [""] * len(fits) if found.labels is None else [f" as class {label}" for label in found.labels]
+        remarks = [f"{photo}: {fit}{label}" for photo, fit, label in zip(self.photos, fits, labels, strict=True)]
+        return Picture(_table(np.stack(columns, axis=1)), tuple(remarks))
+
+    def _fit(self, targets: Images, found: Inversion) -> tuple[list[Images], list[str]]:
+        """Columns, and how well each image is met."""
+        errors = np.minimum(np.abs(targets.astype(np.int32) - found.images) * _ERROR_GAIN, 255).astype(np.uint8)
+        return [targets, found.images, errors], [f"PSNR {psnr:.2f} dB" for psnr in found.psnr]
+
+    def _filled(
+        self, targets: Images, found: Inversion, masks: Bool[np.ndarray, "num height width"]
+    ) -> tuple[list[Images], list[str]]:
+        """Columns, and how well each image is met where it is known and where it is not."""
+        masked = np.where(masks[..., None], targets, np.uint8(_HIDDEN))
+        hidden = psnr_of(found.images, targets, ~masks)
+        fits = [
+            f"PSNR {unseen:.2f} dB of the hidden pixels, {seen:.2f} dB of the known"
+            for unseen, seen in zip(hidden, found.psnr, strict=True)
         ]
-        return Picture(_table(rows), tuple(remarks))
+        return [masked, found.images, found.composed, targets], fits
+
+    def _read_mask(self, path: Path, height: int, width: int) -> Bool[np.ndarray, "height width"]:
+        mask = read_mask(path)
+        if mask.shape != (height, width):
+            raise DataError(
+                f"{path}: the mask is {mask.shape[1]}x{mask.shape[0]} pixels, and must be {width}x{height}, as "
+                "the generator's images, to which photographs are cut"
+            )
+        if mask.all():
+            raise DataError(f"{path}: the mask hides no pixel; leave it out")
+        return mask
 
     def _read(self, photo: Path, height: int, width: int, channels: int) -> UInt8[np.ndarray, "height width channels"]:
         if channels not in self._COLORS:
@@ -147,6 +189,69 @@ class Reconstruction:
         image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
         fitted = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
         return np.asarray(fitted).reshape(height, width, channels)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Autoencoding:
+    """Records | their reconstructions."""
+
+    def draw(self, explorer: Explorer, num: int | None, classes: Classes) -> Picture:
+        """See `Use.draw`; `num` counts records, 8 by default."""
+        if classes is not None:
+            raise ConfigError(
+                f"classes = {classes!r} does not go with reconstruct: records have their own; leave it out"
+            )
+        found = explorer.reconstruct(8 if num is None else num)
+        return Picture(_table(np.stack([found.originals, found.images], axis=1)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentTraversal:
+    """Rows along one latent each, the one that varies the most first; before them the image that they start from.
+
+    Args:
+        steps: Images of a row, besides that one.
+        record: See `Explorer.traverse`.
+    """
+
+    steps: int = 11
+    record: int | None = 0
+
+    def draw(self, explorer: Explorer, num: int | None, classes: Classes) -> Picture:
+        """See `Use.draw`; `num` counts latents, 10 by default, or all of fewer."""
+        found = explorer.traverse(self.steps, num, self.record, classes=classes)
+        start = np.broadcast_to(found.start, (len(found.images), 1, *found.start.shape))
+        remarks = [
+            f"row {row}: latent {latent}, variance of its posterior mean {variance:.3g}"
+            f" ({'active' if variance > _ACTIVE else 'not active'})"
+            for row, (latent, variance) in enumerate(zip(found.latents, found.variances, strict=True))
+        ]
+        begin = "the prior's mean" if self.record is None else f"the reconstruction of record {self.record}"
+        values = ", ".join(f"{value:.3g}" for value in found.values)
+        remarks.append(f"columns: {begin}, then the latent at {values}")
+        return Picture(_table(np.concatenate([start, found.images], axis=1)), tuple(remarks))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LatentMap:
+    """What a decoder makes of a plane of latents, beside where its encoder puts records, coloured by label.
+
+    Args:
+        side: Images of a row, and rows.
+    """
+
+    side: int = 20
+
+    def draw(self, explorer: Explorer, num: int | None, classes: Classes) -> Picture:
+        """See `Use.draw`; `num` counts the records of the plot, all of them or 2,000 by default."""
+        images = explorer.latent_map(self.side, classes)
+        plane = grid(images.reshape(-1, *images.shape[2:]), columns=self.side, min_side=_MAP_SIDE)
+        found = explorer.encode(num)
+        plot = scatter(found.means, found.labels, len(plane))
+        if plane.shape[2] == 1:
+            plane = plane.repeat(3, axis=2)
+        between = np.full((len(plane), _GAP, 3), 255, np.uint8)
+        return Picture(np.concatenate([plane, between, plot], axis=1))
 
 
 def _table(
