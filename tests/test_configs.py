@@ -33,6 +33,7 @@ TRACED_LONG = (  # whose like is checked always
     "configs/gan/r3gan_cifar10.py",
     "configs/gan/sagan_cifar10.py",
     "configs/image_to_image/cyclegan_horse2zebra.py",
+    "configs/vae/hierarchical_vae_cifar10.py",
 )
 ABSENT = {  # sizes of pictures of data sets that the test data do not hold
     "facades/train": (512, 256),
@@ -67,8 +68,9 @@ def load(name, argument, request):
     network = sized_network(config)
     for data in (config.data, config.get("evaluation", {}).get("data")):
         if data and data["source"]["cls"] == "jgr.data.tfds.TFDS":
-            # Photographs have no labels, and the outputs of a VAE's decoder do not tell their channels.
-            if data["source"]["dataset"] == "cifar10" and (config.task.get("num_classes") or not network):
+            # Photographs have no labels, and are cut to a size that the network tells.
+            is_sized = "image_size" in network and not config.task.get("num_classes")
+            if data["source"]["dataset"] == "cifar10" and not is_sized:
                 request.getfixturevalue("prepared")
                 data["source"]["dataset"] = "cifar10_jpeg75"
             elif network.get("channels", 1) == 3:

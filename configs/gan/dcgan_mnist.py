@@ -4,7 +4,8 @@
     jgr train --config=configs/gan/dcgan_mnist.py --workdir=runs/dcgan_mnist
     jgr evaluate runs/dcgan_mnist
 
-11 to 22 steps/s on 2 CPU cores (AMD EPYC, JAX 0.10.2), so 15 to 30 minutes; its scores were not measured yet.
+11 to 22 steps/s on 2 CPU cores (AMD EPYC, JAX 0.10.2), so 15 to 30 minutes. After 6 epochs the Fréchet distance in the
+features of jgr's classifier is 3.78 ± 0.09 over 3 seeds, precision .61 and recall .73 (`results/mnist_gan`).
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,7 @@
     jgr evaluate runs/conv_vae_cifar10
 
 What one layer reaches is far from what many do, in bits per dimension of the test set: 3.35 with 15 layers of a ladder
-(addtt/ladder-vae-pytorch), 2.87 with 39 million parameters (Child 2021, table 1).
+(addtt/ladder-vae-pytorch), 2.87 with 39 million parameters (Child 2021).
 
 Neither time nor scores were measured yet; a GPU's work. Another prepared data set of the same size:
 

@@ -4,9 +4,9 @@
     jgr train --config=configs/vae/hierarchical_vae_cifar10.py --workdir=runs/hierarchical_vae_cifar10
     jgr evaluate runs/hierarchical_vae_cifar10
 
-6.07 million parameters. The paper's, with 39 million, reaches 2.87 bits per dimension of the test set (Child 2021,
-table 1) after about a million steps; a ladder VAE of 15 layers 3.35 (addtt/ladder-vae-pytorch). The paper's decoder has
-blocks=((1, 1), (4, 3), (8, 6), (16, 11), (32, 22)), width=384 and bottleneck=96; its encoder has half as many.
+6.07 million parameters. The paper's, with 39 million, reaches 2.87 bits per dimension of the test set (Child 2021)
+after about a million steps; a ladder VAE of 15 layers 3.35 (addtt/ladder-vae-pytorch). The paper's decoder has
+blocks=((1, 1), (4, 3), (8, 6), (16, 11), (32, 22)), width=384 and bottleneck=96, and its encoder 33 blocks.
 
 Neither time nor scores were measured yet; a GPU's work. Another prepared data set of the same size:
 

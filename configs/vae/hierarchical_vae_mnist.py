@@ -8,7 +8,8 @@ Published, in nats of the test set: a ladder VAE of 5 fully connected layers -81
 2016); convolutional ones of 3, 6 and 12 layers -82.14, -80.74 and -80.50 with one sample, -79.24, -78.52 and -78.30
 with 1,000 (addtt/ladder-vae-pytorch; of images binarised once, which are about 2 nats worse than these).
 
-@TIME@
+A step takes 0.27 s of CPU time (AMD EPYC, JAX 0.10.2), so the training should take about 15 minutes on 2 cores; neither
+that nor scores were measured yet.
 """
 
 from ml_collections import ConfigDict
@@ -45,7 +46,7 @@ def get_config(arg: str = "") -> ConfigDict:
         annealing=dict(steps="10%"),
     )
     config.train = dict(
-        num_steps=2 if smoke else "8 epochs",
+        num_steps=2 if smoke else "7 epochs",
         batch_size=8 if smoke else 64,
         log_every=1 if smoke else 100,
         checkpoint_every=1 if smoke else "1 epoch",

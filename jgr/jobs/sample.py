@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jgr.files import write_png
-from jgr.jobs.explore.explorer import Classes
+from jgr.jobs.explore.exploration import Classes
 from jgr.jobs.explore.pictures import Grid, Use
 from jgr.jobs.load import Run, Weights
 

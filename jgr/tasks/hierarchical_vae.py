@@ -52,7 +52,7 @@ class HierarchicalVAE(Task):
         free_bits: Nats of each group that cost nothing: the batch's mean KL of a group counts as at least so much
             (Kingma et al. 2016, appendix C.8).
         skip_norm: Updates whose gradient has a larger norm are left out, and their share so far is logged as
-            `skipped` (Child 2021, section 4.1, with 100 to 500); None to leave out none.
+            `skipped`; None to leave out none. openai/vdvae has 400 times the dimensions of an image on CIFAR-10.
         num_classes: Of a conditional one; records need a `label`. None for none.
         temperature: What the priors' deviations are multiplied by where images are drawn; 1 draws from the model.
     """

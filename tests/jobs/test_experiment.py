@@ -8,7 +8,9 @@ from jgr.data.loader import Data
 from jgr.errors import DataError
 from jgr.jobs.experiment import check_records
 from jgr.losses.likelihoods import Bernoulli
+from jgr.models import mlp_gan
 from jgr.models.mlp_vae import Decoder, Encoder
+from jgr.tasks.gan import GAN
 from jgr.tasks.vae import VAE
 
 
@@ -30,6 +32,20 @@ def vae(binarisation):
         encoder=Encoder(latent_dim=2),
         decoder=Decoder(image_size=8, latent_dim=2),
         likelihood=Bernoulli(binarisation=binarisation),
+    )
+
+
+class NotToBeRead(TwoSizes):
+    """A source whose records are not wanted."""
+
+    def __getitem__(self, index):
+        raise AssertionError("read")
+
+
+def test_tasks_that_accept_all_records_are_shown_none():
+    check_records(
+        GAN(generator=mlp_gan.Generator(image_size=8), discriminator=mlp_gan.Discriminator(image_size=8)),
+        Data(source=NotToBeRead()),
     )
 
 

@@ -11,37 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from jgr.data.augment import Augment
-from jgr.data.loader import Data, evaluation_batches
+from jgr.data.loader import evaluation_batches
 from jgr.degradations.inputs import check_mask
 from jgr.errors import ConfigError
-from jgr.images import to_float, to_uint8
-from jgr.jobs.experiment import Experiment
-from jgr.jobs.explore.codes import CodeSpace, Condition, mixed
+from jgr.jobs.explore.codes import CodeSpace, mixed
+from jgr.jobs.explore.exploration import Classes, require_at_least
 from jgr.jobs.explore.inversion import Inversion, Inverter
-from jgr.jobs.explore.latents import Encoded, Reconstructions, Traversal, plane
 from jgr.jobs.explore.neighbours import Nearest
+from jgr.jobs.explore.records import RecordExplorer
 from jgr.jobs.progress import images_bar
-from jgr.jobs.sampling import for_sampling
-from jgr.mesh import Mesh, gathered
 from jgr.metrics.extractor import FeatureExtractor
 from jgr.metrics.metric import DistributionMetric
 from jgr.rng import purpose_key, record_keys
 from jgr.state import TrainState
-from jgr.tasks.task import (
-    LatentDecoder,
-    LatentModel,
-    LatentSampler,
-    PixelModel,
-    Reconstructor,
-    Sampler,
-    Task,
-)
-
-Classes = Sequence[int] | Literal["all"] | None
+from jgr.tasks.task import LatentSampler, PixelModel, Reconstructor, Sampler
 
 _CHUNK_VALUES = 2**24  # of training images that are compared at a time, in float64
-_RANKED = 500  # records whose posterior means say which latents vary the most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +47,7 @@ class Neighbours:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Explorer:
+class Explorer(RecordExplorer):
     """What one does with a trained generator. Latent number i is the one that image i of `Run.sample` is made of.
 
     ```python
@@ -89,19 +74,10 @@ class Explorer:
             value is none it can work with.
     """
 
-    experiment: Experiment
-    state: TrainState
-    mesh: Mesh
-    _: dataclasses.KW_ONLY
-    seed: int = 0
-    truncation: float | None = None
-    batch_size: int = 64
-    quiet: bool = False
-
     def __post_init__(self) -> None:
         if not isinstance(self.task, Reconstructor):
             self._require_sampler()
-        _require_at_least(1, "batch_size", self.batch_size)
+        require_at_least(1, "batch_size", self.batch_size)
         if self.truncation is None:
             return
         self._require_latents("truncation")
@@ -109,11 +85,6 @@ class Explorer:
         too_low = self.truncation < 0 if self._space.has_styles else self.truncation <= 0
         if too_low or not math.isfinite(self.truncation):
             raise ConfigError(f"truncation = {self.truncation} must be {lowest}, such as 0.7")
-
-    @property
-    def task(self) -> Task:
-        """What generates."""
-        return self.experiment.task
 
     @functools.cached_property
     def image_shape(self) -> tuple[int, ...]:
@@ -137,7 +108,7 @@ class Explorer:
             classes: Labels that they take in turn; None: every class of a conditional task.
         """
         self._require_sampler()
-        _require_at_least(1, "num", num)
+        require_at_least(1, "num", num)
         return self._drawn("sample", self._draw, np.arange(num), self._labels(classes, num))
 
     def class_grid(
@@ -150,7 +121,7 @@ class Explorer:
             classes: Labels of the rows.
         """
         self._require_sampler()
-        _require_at_least(1, "num", num)
+        require_at_least(1, "num", num)
         labels = self._classes(classes)
         images = self._drawn("sample", self._draw, np.tile(np.arange(num), len(labels)), np.repeat(labels, num))
         return images.reshape(len(labels), num, *images.shape[1:])
@@ -167,8 +138,8 @@ class Explorer:
             num: Rows.
             classes: Labels that the rows take in turn; None: every class of a conditional task.
         """
-        _require_at_least(2, "interpolate: steps", steps)
-        _require_at_least(1, "num", num)
+        require_at_least(2, "interpolate: steps", steps)
+        require_at_least(1, "num", num)
         self._require_latents("interpolate")
         first = np.repeat(2 * np.arange(num), steps)
         labels = np.repeat(self._labels(classes, num), steps)
@@ -187,7 +158,7 @@ class Explorer:
             layer: The first layer, counted from 0, that takes its style from above; half of them when None.
             classes: Labels that the sources take in turn; None: every class of a conditional task.
         """
-        _require_at_least(1, "num", num)
+        require_at_least(1, "num", num)
         self._require_latents("mix")
         if not self._space.has_styles:
             raise ConfigError(
@@ -223,7 +194,7 @@ class Explorer:
         Raises:
             DataError: If the training data cannot be read.
         """
-        _require_at_least(1, "nearest: k", k)
+        require_at_least(1, "nearest: k", k)
         if within != "pixels" and within not in self.extractors:
             raise ConfigError(
                 f"nearest: within = {within!r} must be one of {', '.join(['pixels', *self.extractors])}: pixels, or an "
@@ -279,9 +250,9 @@ class Explorer:
             DataError: If a mask hides all of an image.
             NonFiniteError: If no search of an image stays finite.
         """
-        _require_at_least(1, "invert: steps", steps)
-        _require_at_least(1, "invert: restarts", restarts)
-        _require_at_least(1, "invert: images", len(targets))
+        require_at_least(1, "invert: steps", steps)
+        require_at_least(1, "invert: restarts", restarts)
+        require_at_least(1, "invert: images", len(targets))
         self._require_latents("invert")
         if targets.shape[1:] != self.image_shape:
             raise ConfigError(
@@ -302,143 +273,13 @@ class Explorer:
         with images_bar("invert", total, "step", self.quiet) as bar:
             return inverter.search(targets, known, labels, bar.update)
 
-    def reconstruct(self, num: int = 8) -> Reconstructions:
-        """The first records, and what the task makes of them.
-
-        Args:
-            num: How many.
-
-        Raises:
-            DataError: If the records cannot be read.
-        """
-        if not isinstance(self.task, Reconstructor):
-            raise ConfigError(
-                f"reconstruct: {self._name} of this run maps no images to a code and back: it lacks the method "
-                "reconstruct of jgr.tasks.task.Reconstructor"
-            )
-        self._require_untruncated("reconstruct")
-        records, images = self._from_records("reconstruct", self._reconstruct, self._first("reconstruct: num", num))
-        return Reconstructions(records["image"], images)
-
-    def encode(self, num: int | None = None) -> Encoded:
-        """Posterior means of the first records.
-
-        Args:
-            num: How many; None for all, or 2,000 of more.
-
-        Raises:
-            DataError: If the records cannot be read.
-        """
-        if not isinstance(self.task, LatentModel):
-            raise ConfigError(
-                f"encode: {self._name} of this run has no encoder: it lacks the method posterior_mean of "
-                "jgr.tasks.task.LatentModel"
-            )
-        num = min(2000, len(self._data.source)) if num is None else num
-        records, means = self._from_records("encode", self._posterior_mean, self._first("encode: num", num))
-        return Encoded(means, records.get("label"))
-
-    def traverse(
-        self,
-        steps: int = 11,
-        num_latents: int | None = None,
-        record: int | None = 0,
-        span: float = 3.0,
-        classes: Classes = None,
-    ) -> Traversal:
-        """Images along the latents that vary the most over records, each alone, from a record's posterior mean.
-
-        Which vary the most is said by the posterior means of the first 500 records.
-
-        Args:
-            steps: Values of a latent, evenly spaced.
-            num_latents: How many latents; None for 10, or all of fewer.
-            record: Its place in the data; None starts at the prior's mean, 0, instead.
-            span: The values go from minus this to this.
-            classes: The label of all images of a conditional task; None for the record's own.
-
-        Raises:
-            DataError: If the records cannot be read.
-        """
-        _require_at_least(2, "traverse: steps", steps)
-        if not (span > 0 and math.isfinite(span)):
-            raise ConfigError(f"traverse: span = {span} must be above 0, such as 3")
-        self._require_untruncated("traverse")
-        size = self._latent_dim("traverse")
-        num_latents = min(10, size) if num_latents is None else num_latents
-        _require_between(1, size, "traverse: num_latents", num_latents, "the latents of this run")
-        if record is not None:
-            count = len(self._data.source)
-            _require_between(0, count - 1, "traverse: record", record, f"the places in {self._data.source.name}")
-        ranked = np.arange(min(_RANKED, len(self._data.source)))
-        variances = self._from_records("encode", self._posterior_mean, ranked)[1].astype(np.float64).var(axis=0)
-        latents = np.argsort(-variances, kind="stable")[:num_latents]
-        start, label = np.zeros(size, np.float32), 0
-        if record is not None:
-            read, [start] = self._from_records("encode", self._posterior_mean, np.array([record]))
-            label = int(read["label"][0]) if self.task.num_classes is not None else 0
-        if record is None or classes is not None:
-            label = self._one_label("traverse", classes)
-        values = np.linspace(-span, span, steps, dtype=np.float32)
-        codes = np.tile(start, (num_latents, steps, 1))
-        codes[np.arange(num_latents), :, latents] = values
-        codes = np.concatenate([start[None], codes.reshape(-1, size)])
-        images = self._drawn("traverse", self._decode, codes, np.full(len(codes), label))
-        rows = images[1:].reshape(num_latents, steps, *images.shape[1:])
-        return Traversal(images[0], rows, latents, variances[latents], values)
-
-    def latent_map(
-        self, side: int = 20, classes: Classes = None
-    ) -> UInt8[np.ndarray, "side side height width channels"]:
-        """What a decoder of two latents makes of the quantiles of N(0, 1) (Kingma & Welling 2014, figure 4).
-
-        The first latent grows from column to column, the second from the last row to the first, as in a plot.
-
-        Args:
-            side: Rows, and columns.
-            classes: The label of all images of a conditional task.
-        """
-        _require_at_least(2, "latent_map: side", side)
-        self._require_untruncated("latent_map")
-        size = self._latent_dim("latent_map")
-        if size != 2:
-            raise ConfigError(
-                f"latent_map: a plane has 2 latents, and {self._name} of this run has {size}; traverse works with any"
-            )
-        label = self._one_label("latent_map", classes)
-        images = self._drawn("latent_map", self._decode, plane(side), np.full(side**2, label))
-        return images.reshape(side, side, *images.shape[1:])
-
-    @property
-    def _name(self) -> str:
-        return type(self.task).__qualname__
-
     @functools.cached_property
     def _space(self) -> CodeSpace:
         return CodeSpace(self.task, self.truncation)
 
-    @property
-    def _training_data(self) -> Data:
-        """The training data, with crops of the device at the centre, on the host."""
-        data = self.experiment.data
-        if data.augment.crop is None:
-            return data
-        return dataclasses.replace(data, crop=data.augment.crop, mode="streamed", augment=Augment())
-
-    @property
-    def _data(self) -> Data:
-        """What records are looked at."""
-        return self.experiment.evaluation.data or self._training_data
-
     def _require_sampler(self) -> None:
         if not isinstance(self.task, Sampler):
             raise ConfigError(f"{self._name} of this run generates no images: it has no method sample")
-
-    def _require_untruncated(self, use: str) -> None:
-        if self.truncation is not None:
-            raise ConfigError(
-                f"truncation = {self.truncation} does not go with {use}, which draws no latents; leave it out"
-            )
 
     def _check_prior_weight(self, weight: float) -> None:
         if not isinstance(self.task, PixelModel):
@@ -449,56 +290,6 @@ class Explorer:
         if not (weight >= 0 and math.isfinite(weight)):
             raise ConfigError(f"invert: prior_weight = {weight} must be at least 0; 1 finds the most probable latents")
 
-    def _latent_dim(self, use: str) -> int:
-        """Latents of a vector, of a task that encodes and decodes them."""
-        if not isinstance(self.task, LatentDecoder):
-            raise ConfigError(
-                f"{use}: {self._name} of this run has no latents to go along: it lacks the methods posterior_mean and "
-                "decode of jgr.tasks.task.LatentDecoder"
-            )
-        batch = self._read(np.zeros(1, np.int32))
-        return int(jax.eval_shape(self._posterior_mean, for_sampling(self.state), batch).shape[1])
-
-    def _one_label(self, use: str, classes: Classes) -> int:
-        """The label that is named; 0 of an unconditional task, which uses none."""
-        if self.task.num_classes is None and classes is None:
-            return 0
-        named = [] if classes is None else self._classes(classes)
-        if len(named) != 1:
-            raise ConfigError(f"{use}: classes = {classes!r} must name one label, such as [3]: all images are of it")
-        return named[0]
-
-    def _first(self, name: str, num: int) -> Int[np.ndarray, "num"]:
-        """The places of the first records."""
-        source = self._data.source
-        _require_between(1, len(source), name, num, f"the records of {source.name}")
-        return np.arange(num)
-
-    def _read(self, places: Int[np.ndarray, "num"]) -> dict[str, np.ndarray]:
-        """Records by their places in the data."""
-        records = self._data.fit.read(self._data.source, places.tolist())
-        if self.task.num_classes is not None and "label" not in records:
-            raise ConfigError(
-                f"{self._name} of this run is conditional, but the records of {self._data.source.name} have no label"
-            )
-        return {**records, "index": places.astype(np.int32)}
-
-    def _from_records(
-        self, what: str, function: Callable[..., Any], places: Int[np.ndarray, "num"]
-    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Records, and what a compiled function of state and batch makes of each, a batch at a time."""
-        count, state = len(places), for_sampling(self.state)
-        size = self.mesh.rounded_up(min(count, self.batch_size))
-        read, made = [], []
-        with images_bar(what, count, "image", self.quiet) as bar, self.mesh.entered():
-            for start in range(0, count, size):
-                records = self._read(np.resize(places[start : start + size], size))
-                made.append(np.asarray(function(state, self.mesh.put_batch(records, size))))
-                read.append(records)
-                bar.update(min(size, count - start))
-        whole = {name: np.concatenate([part[name] for part in read])[:count] for name in read[0]}
-        return whole, np.concatenate(made)[:count]
-
     def _require_latents(self, use: str) -> None:
         if not isinstance(self.task, LatentSampler):
             raise ConfigError(
@@ -506,23 +297,10 @@ class Explorer:
                 "of jgr.tasks.task.LatentSampler"
             )
 
-    def _classes(self, classes: Sequence[int] | Literal["all"]) -> list[int]:
-        """The labels that are named."""
-        count = self.task.num_classes
-        if count is None:
-            raise ConfigError(f"classes = {classes!r}: {self._name} of this run is unconditional; leave classes out")
-        named = list(range(count)) if classes == "all" else [int(label) for label in classes]
-        if not named or not all(0 <= label < count for label in named):
-            raise ConfigError(f"classes = {classes!r} must be labels from 0 to {count - 1}, or 'all'")
-        return named
-
     def _labels(self, classes: Classes, count: int) -> Int[np.ndarray, "count"]:
         """A label each: of those that are named, or of all, in turn."""
         named = range(self.task.num_classes or 1) if classes is None else self._classes(classes)
         return np.resize(np.array(named), count)
-
-    def _condition(self, labels: Any) -> Condition:
-        return None if self.task.num_classes is None else {"label": labels}
 
     def _shape(self, function: Callable[..., Any]) -> tuple[int, ...]:
         """The shape of what a function of state, keys and condition gives for one key."""
@@ -532,30 +310,6 @@ class Explorer:
             return function(state, keys, self._condition(jnp.zeros(1, jnp.int32)))
 
         return tuple(jax.eval_shape(one, self.state).shape[1:])
-
-    def _drawn(
-        self, what: str, function: Callable[..., Any], *cells: np.ndarray
-    ) -> UInt8[np.ndarray, "num height width channels"]:
-        """What a compiled function makes of cells, given by arrays of equal length, a batch at a time."""
-        count, state = len(cells[0]), for_sampling(self.state)
-        size = self.mesh.rounded_up(min(count, self.batch_size))
-        parts = []
-        with images_bar(what, count, "image", self.quiet) as bar, self.mesh.entered():
-            for start in range(0, count, size):
-                batch = [np.resize(cell[start : start + size], (size, *cell.shape[1:])) for cell in cells]
-                batch = [part.astype(np.float32 if part.dtype.kind == "f" else np.int32) for part in batch]
-                parts.append(np.asarray(function(state, np.uint32(self.seed % 2**32), *batch)))
-                bar.update(min(size, count - start))
-        return np.concatenate(parts)[:count]
-
-    def _compiled(self, draw: Callable[..., Any]) -> Callable[..., Any]:
-        """The jitted function `(state, seed, *cells) -> uint8 images` over all devices."""
-
-        def function(state: TrainState, seed: Any, *cells: Any) -> Any:
-            cells = jax.lax.with_sharding_constraint(cells, self.mesh.batch())
-            return to_uint8(draw(gathered(state), purpose_key(seed, "samples"), *cells))
-
-        return jax.jit(function, out_shardings=self.mesh.replicated)
 
     @functools.cached_property
     def _draw(self) -> Callable[..., Any]:
@@ -589,34 +343,6 @@ class Explorer:
 
         return self._compiled(mix)
 
-    @functools.cached_property
-    def _decode(self) -> Callable[..., Any]:
-        task: Any = self.task
-
-        def decode(state: TrainState, key: Any, latents: Any, labels: Any) -> Any:
-            return task.decode(state, latents, self._condition(labels) or {})
-
-        return self._compiled(decode)
-
-    @functools.cached_property
-    def _reconstruct(self) -> Callable[..., Any]:
-        task: Any = self.task
-        return self._compiled_of_records(lambda state, batch: to_uint8(task.reconstruct(state, batch)))
-
-    @functools.cached_property
-    def _posterior_mean(self) -> Callable[..., Any]:
-        task: Any = self.task
-        return self._compiled_of_records(task.posterior_mean)
-
-    def _compiled_of_records(self, make: Callable[..., Any]) -> Callable[..., Any]:
-        """The jitted function `(state, records as they are read)` over all devices."""
-
-        def function(state: TrainState, records: Any) -> Any:
-            records = {name: to_float(value) if value.dtype == jnp.uint8 else value for name, value in records.items()}
-            return make(gathered(state), records)
-
-        return jax.jit(function, out_shardings=self.mesh.replicated)
-
     def _features(self, within: str, size: int) -> Callable[[UInt8[np.ndarray, "n h w c"]], np.ndarray]:
         """What maps up to `size` images to the rows that are compared."""
         if within == "pixels":
@@ -631,16 +357,6 @@ class Explorer:
             return np.asarray(extract(weights, batch["image"])["features"])[: len(images)]
 
         return features
-
-
-def _require_at_least(lowest: int, name: str, value: int) -> None:
-    if value < lowest:
-        raise ConfigError(f"{name} = {value} must be at least {lowest}")
-
-
-def _require_between(lowest: int, highest: int, name: str, value: int, what: str) -> None:
-    if not lowest <= value <= highest:
-        raise ConfigError(f"{name} = {value} must be from {lowest} to {highest}, {what}")
 
 
 def _size(shape: tuple[int, ...]) -> str:

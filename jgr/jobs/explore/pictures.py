@@ -12,7 +12,8 @@ from jgr.data.decode import decode_image
 from jgr.errors import ConfigError, DataError
 from jgr.images import grid
 from jgr.jobs.conditions import read_mask
-from jgr.jobs.explore.explorer import Classes, Explorer
+from jgr.jobs.explore.exploration import Classes
+from jgr.jobs.explore.explorer import Explorer
 from jgr.jobs.explore.inversion import Inversion, psnr_of
 from jgr.jobs.explore.scatter import scatter
 

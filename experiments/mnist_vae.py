@@ -1,0 +1,40 @@
+"""VAEs on binarised MNIST: likelihood and samples side by side, trained for minutes on two CPU cores.
+
+jgr data prepare mnist
+jgr experiment experiments/mnist_vae.py
+python experiments/draw_curves.py results/mnist_vae --metrics=vae/elbo,vae/kl --apart
+"""
+
+from jgr.jobs.study import Arm, Study
+
+VAE = "configs/vae/vae_mnist.py"
+SHORT = {"train.num_steps": "200 epochs"}
+
+
+def get_study() -> Study:
+    """The study."""
+    betas = (0.25, 2.0, 4.0)
+    return Study(
+        title="VAEs on binarised MNIST: likelihood and samples",
+        arms=(
+            Arm(name="vae", config=VAE, overrides=SHORT),
+            *(
+                Arm(name=f"beta-{beta:g}", config=VAE, overrides=SHORT | {"task.objective.beta": beta})
+                for beta in betas
+            ),
+            Arm(name="conditional", config=f"{VAE}:conditional", overrides=SHORT),
+            Arm(name="mixture", config=f"{VAE}:mixture", overrides=SHORT),
+            Arm(name="two-stage", config=f"{VAE}:two_stage", overrides={"train.num_steps": "100 epochs"}),
+            Arm(name="vq-vae", config="configs/vae/vq_vae_mnist.py"),
+            Arm(name="hierarchical", config="configs/vae/hierarchical_vae_mnist.py"),
+        ),
+        notes=(
+            "Bounds of log-likelihood are in nats, of test images that are binarised once by their brightness; that of "
+            "vq-vae is of the one grid of codes that its encoder names.",
+            "Samples are expected images, not binarised, against test images as they are. fd_cnn-mnist is the Fréchet "
+            "distance in the features of jgr's classifier of MNIST: it is no FID.",
+            "mixture and two-stage are the VAE with samples from another model of its latents, so their likelihoods "
+            "are those of a VAE.",
+        ),
+        pictures=True,
+    )
