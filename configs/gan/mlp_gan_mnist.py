@@ -4,7 +4,8 @@
     jgr train --config=configs/gan/mlp_gan_mnist.py --workdir=runs/mlp_gan_mnist
     jgr evaluate runs/mlp_gan_mnist
 
-35 to 60 steps/s on 2 CPU cores (AMD EPYC, JAX 0.10.2), so 15 to 22 minutes; its scores were not measured yet.
+35 to 60 steps/s on 2 CPU cores (AMD EPYC, JAX 0.10.2), so 15 to 22 minutes. After 30 epochs the Fréchet distance in the
+features of jgr's classifier is 4.34, precision .79 and recall .75 (`results/mnist_gan`).
 """
 
 from ml_collections import ConfigDict
