@@ -9,14 +9,13 @@ import math
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jgr.errors import ConfigError
 from jgr.images import to_signed
 from jgr.layers import Conv, ConvTranspose
 from jgr.losses.gaussian import DiagonalGaussian
-
-Labels = Int[Array, "batch"] | None
+from jgr.models.vae_inputs import Labels, one_hot, require_positive
 
 _weight_init = nn.initializers.he_normal()  # of ReLU layers
 
@@ -40,7 +39,7 @@ class Encoder(nn.Module):
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
-        _require_positive(self, "latent_dim", "widths", "num_classes")
+        require_positive(self, "latent_dim", "widths", "num_classes")
         super().__post_init__()
 
     @nn.compact
@@ -91,7 +90,7 @@ class Decoder(nn.Module):
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
-        _require_positive(self, "image_size", "channels", "latent_dim", "widths", "num_classes")
+        require_positive(self, "image_size", "channels", "latent_dim", "widths", "num_classes")
         if not self.widths:
             raise ConfigError("widths = () must name at least one level")
         if self.image_size % 2 ** len(self.widths):
@@ -120,24 +119,3 @@ class Decoder(nn.Module):
         bias_init = nn.initializers.constant(math.log(self.brightness / (1.0 - self.brightness)))
         outputs = ConvTranspose(self.channels, (4, 4), (2, 2), bias_init=bias_init, dtype=self.dtype)(hidden)
         return outputs.astype("float32")
-
-
-def one_hot(labels: Labels, num_classes: int | None, batch: int) -> Float[Array, "batch classes"]:
-    """One value a class, 1 for the label's; no values where there are no classes.
-
-    Raises:
-        ConfigError: If labels are missing, or not expected.
-    """
-    if (labels is None) != (num_classes is None):
-        given = "no labels" if labels is None else "labels"
-        raise ConfigError(f"num_classes = {num_classes} of a network, but it was given {given}")
-    if labels is None or num_classes is None:
-        return jnp.zeros((batch, 0))
-    return nn.one_hot(labels, num_classes)
-
-
-def _require_positive(module: nn.Module, *names: str) -> None:
-    for name in names:
-        value = getattr(module, name)
-        if value is not None and min(value if isinstance(value, tuple) else (value,), default=1) < 1:
-            raise ConfigError(f"{name} = {value} must be at least 1")

@@ -9,8 +9,8 @@ from flax import linen as nn
 from flax.typing import Dtype
 from jaxtyping import Array, Float, Key
 
-from jgr.errors import ConfigError
 from jgr.losses.gaussian import DiagonalGaussian
+from jgr.models.vae_inputs import require_positive
 
 _SMALLEST = -7.0  # of log-scales: where latents lie on a thinner sheet, its likelihood would grow without bound
 
@@ -40,7 +40,7 @@ class GaussianMixture(LatentPrior):
     num_components: int = 50
 
     def __post_init__(self) -> None:
-        _require_positive(self, "latent_dim", "num_components")
+        require_positive(self, "latent_dim", "num_components")
         super().__post_init__()
 
     def setup(self) -> None:
@@ -83,7 +83,7 @@ class SecondStage(LatentPrior):
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
-        _require_positive(self, "latent_dim", "widths")
+        require_positive(self, "latent_dim", "widths")
         super().__post_init__()
 
     def setup(self) -> None:
@@ -120,10 +120,3 @@ class SecondStage(LatentPrior):
         for layer in layers:
             hidden = nn.relu(layer(hidden))
         return jnp.concatenate([hidden, values], axis=-1)
-
-
-def _require_positive(module: nn.Module, *names: str) -> None:
-    for name in names:
-        value = getattr(module, name)
-        if min(value if isinstance(value, tuple) else (value,), default=1) < 1:
-            raise ConfigError(f"{name} = {value} must be at least 1")

@@ -10,12 +10,11 @@ from typing import Literal
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jgr.errors import ConfigError
 from jgr.losses.gaussian import DiagonalGaussian
-
-Labels = Int[Array, "batch"] | None
+from jgr.models.vae_inputs import Labels, one_hot, require_positive
 
 _weight_init = nn.initializers.glorot_uniform()  # as Burda et al. 2016, section 5
 _ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"tanh": nn.tanh, "relu": nn.relu, "gelu": nn.gelu}
@@ -42,7 +41,7 @@ class Encoder(nn.Module):
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
-        _require_positive(self, "latent_dim", "widths", "num_classes")
+        require_positive(self, "latent_dim", "widths", "num_classes")
         super().__post_init__()
 
     @nn.compact
@@ -50,7 +49,8 @@ class Encoder(nn.Module):
         self, images: Float[Array, "batch height width channels"], *, labels: Labels = None, train: bool
     ) -> DiagonalGaussian:
         """Images in [0, 1] to q(z | x), or q(z | x, label); the same with and without `train`."""
-        hidden = _joined(images.reshape(len(images), -1), labels, self.num_classes)
+        classes = one_hot(labels, self.num_classes, len(images))
+        hidden = jnp.concatenate([images.reshape(len(images), -1), classes], axis=-1)
         for width in self.widths:
             hidden = _ACTIVATIONS[self.activation](nn.Dense(width, kernel_init=_weight_init, dtype=self.dtype)(hidden))
         outputs = nn.Dense(2 * self.latent_dim, kernel_init=_weight_init, dtype=self.dtype)(hidden).astype("float32")
@@ -84,7 +84,7 @@ class Decoder(nn.Module):
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
-        _require_positive(self, "image_size", "channels", "latent_dim", "widths", "num_classes")
+        require_positive(self, "image_size", "channels", "latent_dim", "widths", "num_classes")
         if not 0.0 < self.brightness < 1.0:
             raise ConfigError(f"brightness = {self.brightness} must lie between 0 and 1")
         super().__post_init__()
@@ -96,7 +96,7 @@ class Decoder(nn.Module):
         """Latents to float32 outputs; the same with and without `train`."""
         if latents.shape[1] != self.latent_dim:
             raise ConfigError(f"decoder: latents of length {latents.shape[1]}, but latent_dim = {self.latent_dim}")
-        hidden = _joined(latents, labels, self.num_classes)
+        hidden = jnp.concatenate([latents, one_hot(labels, self.num_classes, len(latents))], axis=-1)
         for width in self.widths:
             hidden = _ACTIVATIONS[self.activation](nn.Dense(width, kernel_init=_weight_init, dtype=self.dtype)(hidden))
         bias_init = nn.initializers.constant(math.log(self.brightness / (1.0 - self.brightness)))
@@ -104,21 +104,3 @@ class Decoder(nn.Module):
             self.image_size**2 * self.channels, kernel_init=_weight_init, bias_init=bias_init, dtype=self.dtype
         )(hidden)
         return pixels.reshape(-1, self.image_size, self.image_size, self.channels).astype("float32")
-
-
-def _joined(
-    features: Float[Array, "batch features"], labels: Labels, num_classes: int | None
-) -> Float[Array, "batch features_and_classes"]:
-    if (labels is None) != (num_classes is None):
-        given = "no labels" if labels is None else "labels"
-        raise ConfigError(f"num_classes = {num_classes} of encoder or decoder, but it was given {given}")
-    if labels is None or num_classes is None:
-        return features
-    return jnp.concatenate([features, nn.one_hot(labels, num_classes, dtype=features.dtype)], axis=-1)
-
-
-def _require_positive(module: nn.Module, *names: str) -> None:
-    for name in names:
-        value = getattr(module, name)
-        if value is not None and min(value if isinstance(value, tuple) else (value,), default=1) < 1:
-            raise ConfigError(f"{name} = {value} must be at least 1")

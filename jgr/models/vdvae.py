@@ -24,7 +24,7 @@ from jgr.images import to_signed
 from jgr.layers import Conv, pixel_shuffle, pixel_unshuffle
 from jgr.layers.pointwise import Pointwise
 from jgr.losses.gaussian import DiagonalGaussian
-from jgr.models.conv_vae import one_hot
+from jgr.models.vae_inputs import one_hot
 from jgr.rng import folded
 
 Labels = Int[Array, "batch"] | None

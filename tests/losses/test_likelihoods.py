@@ -92,18 +92,17 @@ def test_gray_levels_sum_to_one(scale):
     assert jnp.exp(likelihood.log_prob({}, made, images)).sum() == pytest.approx(1.0, abs=1e-5)
 
 
-def test_a_colours_levels_sum_to_one_given_those_before():
+def test_green_and_blue_sum_to_the_probability_of_red():
+    """All 65,536 colours of a red: what is left is the mixture of red alone, whatever the coefficients."""
     likelihood = DiscretizedLogisticMixture(num_mixtures=1)
-    made = jnp.broadcast_to(outputs(1, likelihood.num_outputs(3), size=1), (256, 1, 1, 10))
+    made = outputs(1, likelihood.num_outputs(3), size=1).at[..., 4:7].add(-1.0)  # narrower
     levels = jnp.arange(256) / 255
-    total = 0.0
-    for red in (0, 31, 200):  # blue is summed for each green, so that all greens sum to the probability of red
-        for green in range(0, 256, 51):
-            images = jnp.stack([jnp.full(256, red / 255), jnp.full(256, green / 255), levels], axis=-1)
-            total += jnp.exp(likelihood.log_prob({}, made, images.reshape(256, 1, 1, 3))).sum()
-    assert 0 < total < 1
-    every = jnp.exp(likelihood.log_prob({}, made, jnp.stack([levels] * 3, axis=-1).reshape(256, 1, 1, 3)))
-    assert every.sum() < 1
+    green, blue = (part.reshape(-1) for part in jnp.meshgrid(levels, levels))
+    for red in (0, 31, 200):
+        images = jnp.stack([jnp.full(65_536, red / 255), green, blue], axis=-1).reshape(-1, 1, 1, 3)
+        total = jnp.exp(likelihood.log_prob({}, jnp.broadcast_to(made, (65_536, 1, 1, 10)), images)).sum()
+        alone = likelihood.log_prob({}, made[..., jnp.array([0, 1, 4])], images[:1, ..., :1])
+        assert total == pytest.approx(float(jnp.exp(alone[0])), rel=1e-3)
 
 
 def test_one_logistic_is_scipys():
@@ -126,21 +125,29 @@ def test_mixture_is_finite_far_away_and_differentiable():
     assert jnp.isfinite(slope).all()
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_samples_of_the_mixture_have_its_mean(channels):
+def test_samples_of_gray_have_the_mean_of_their_probabilities():
     likelihood = DiscretizedLogisticMixture(num_mixtures=2)
-    one = outputs(1, likelihood.num_outputs(channels), size=1, seed=3, scale=0.3) - 1.0  # log-scales about -1.. 0
+    one = outputs(1, likelihood.num_outputs(1), size=1, seed=3, scale=0.3) - 1.0
     made = jnp.broadcast_to(one, (4000, 1, 1, one.shape[-1]))
     drawn = likelihood.sample({}, made, jax.random.split(jax.random.key(0), 4000))
     assert likelihood.supports(drawn).all()
-    probability = jnp.exp(likelihood.log_prob({}, made[:256], _levels(256, channels)))
-    if channels == 1:
-        expected = (probability * jnp.arange(256) / 255).sum()
-        assert drawn.mean() == pytest.approx(float(expected), abs=0.025)  # spread below .5: .008 standard error
+    levels = jnp.arange(256) / 255
+    probability = jnp.exp(likelihood.log_prob({}, made[:256], levels.reshape(256, 1, 1, 1)))
+    assert drawn.mean() == pytest.approx(float((probability * levels).sum()), abs=0.025)  # .008 standard error
 
 
-def _levels(count, channels):
-    return jnp.broadcast_to((jnp.arange(count) / 255).reshape(count, 1, 1, 1), (count, 1, 1, channels))
+def test_samples_of_colour_have_the_mean_that_is_shown():
+    """One narrow logistic, whose green leans on red and blue on both: means by hand, in [-1, 1]."""
+    likelihood = DiscretizedLogisticMixture(num_mixtures=1)
+    coefficients = jnp.array([0.5, -0.3, 0.4])
+    one = jnp.concatenate([jnp.array([0.0, 0.4, -0.2, 0.1, -5.0, -5.0, -5.0]), jnp.arctanh(coefficients)])
+    made = jnp.broadcast_to(one, (2000, 1, 1, 10))
+    red, green = 0.4, -0.2 + 0.5 * 0.4
+    expected = np.array([red, green, 0.1 - 0.3 * red + 0.4 * green]) / 2 + 0.5
+    np.testing.assert_allclose(likelihood.mean({}, made[:1])[0, 0, 0], expected, atol=1e-5)
+    drawn = likelihood.sample({}, made, jax.random.split(jax.random.key(0), 2000))
+    assert likelihood.supports(drawn).all()
+    np.testing.assert_allclose(drawn.mean(axis=(0, 1, 2)), expected, atol=0.002)  # .0002 standard error, and rounding
 
 
 def test_more_axes_of_samples_change_nothing():
