@@ -2,7 +2,7 @@
 
 jgr data prepare mnist
 jgr experiment experiments/small_gans.py
-python experiments/draw_curves.py results/small_gans --apart \
+python experiments/draw_curves.py results/small_gans \
   --metrics=discriminator/real_logits,discriminator/fake_logits,discriminator/r1,generator/gradient_norm
 """
 
