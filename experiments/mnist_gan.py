@@ -1,8 +1,9 @@
-"""Generative adversarial networks on MNIST, each trained for at most 30 minutes on two CPU cores.
+"""Generative adversarial networks on MNIST, each trained for a quarter to three quarters of an hour on one CPU core.
 
 jgr data prepare mnist
 jgr experiment experiments/mnist_gan.py
-python experiments/draw_curves.py results/mnist_gan --metrics=discriminator/real_logits,discriminator/fake_logits
+python experiments/draw_curves.py results/mnist_gan \
+  --metrics=discriminator/real_logits,discriminator/fake_logits,discriminator/gradient_norm,generator/gradient_norm
 """
 
 from jgr.jobs.study import Arm, Study
@@ -14,7 +15,7 @@ MLP = {"train.num_steps": 14_100}  # 30 epochs
 def get_study() -> Study:
     """The study."""
     return Study(
-        title="GANs on MNIST, trained for minutes on two CPU cores",
+        title="GANs on MNIST, trained for minutes on a CPU core",
         arms=(
             Arm(name="mlp-gan", config="configs/gan/mlp_gan_mnist.py", overrides=MLP, seeds=(0, 1, 2)),
             Arm(name="dcgan", config="configs/gan/dcgan_mnist.py", overrides=SIX, seeds=(0, 1, 2)),
