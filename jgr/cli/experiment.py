@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command."""
-    from jgr.jobs.study import load_study, plan, rebuild, run_study
+    from jgr.jobs.study import load_study
+    from jgr.jobs.study_plan import plan
+    from jgr.jobs.study_results import rebuild
+    from jgr.jobs.study_run import run_study
 
     only = [arm for arm in options.only.split(",") if arm]
     study, name = load_study(options.study), Path(options.study).stem

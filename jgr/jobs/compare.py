@@ -17,11 +17,13 @@ from typing import Any, Literal
 
 from jgr.config import flatten
 from jgr.errors import RunError
+from jgr.jobs.differences import Difference, Records, Scores, difference
 from jgr.jobs.table import Cell, Column, Comparison, Row
 from jgr.metrics.metric import Better
 from jgr.run import rows as result_rows
 from jgr.run.folder import RunFolder
 from jgr.run.lock import is_alive
+from jgr.run.records import find_values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,7 @@ class ComparedRun:
         id: Its id.
         seed: Of its training.
         config: Flat, without the seed; runs that agree in it share a row.
-        values: What it scored.
+        scored: What it scored.
         better: Which values of a metric are better, by its name.
         notes: What a reader must know.
     """
@@ -42,9 +44,24 @@ class ComparedRun:
     id: str
     seed: int
     config: dict[str, Any]
-    values: dict[Column, Cell]
+    scored: "Scored"
     better: dict[str, Better]
     notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What one run scored, by its newest evaluated step.
+
+    Args:
+        cells: The mean over evaluation seeds, with their standard deviation.
+        records: Of the columns whose numbers are means over records: of each the mean over evaluation seeds.
+        eval_seeds: The largest number of evaluation seeds behind a cell.
+    """
+
+    cells: Mapping[Column, Cell]
+    records: Mapping[Column, Records]
+    eval_seeds: int
 
 
 def compare(
@@ -85,13 +102,22 @@ def compared(runs: Sequence[ComparedRun], rank: str | None = None) -> Comparison
     """
     better = {metric: direction for run in runs for metric, direction in run.better.items()}
     groups = _groups(runs)
-    columns = tuple(sorted({column for run in runs for column in run.values}))
+    columns = tuple(sorted({column for run in runs for column in run.scored.cells}))
     keys = _differing([group[0].config for group in groups])
-    rows = _marked([_row(group, keys, columns) for group in groups], columns, better)
+    rows = [_row(group, keys, columns) for group in groups]
+    leads: dict[Column, str] = {}
+    for column in columns:
+        if (direction := better.get(column.metric)) is not None:
+            scores = {
+                place: _scores(group, column) for place, group in enumerate(groups) if column in rows[place].cells
+            }
+            best, lead = _leader(scores, [row.name for row in rows], direction)
+            rows = [_marked(row, column) if place in best else row for place, row in enumerate(rows)]
+            leads |= {column: lead} if lead else {}
     if rank is not None:
         rows = _ranked(rows, columns, rank, better)
     notes = [*_notes(runs, rows), *_incomparable(columns)]
-    return Comparison(rows=tuple(rows), columns=columns, config_keys=keys, notes=tuple(notes))
+    return Comparison(rows=tuple(rows), columns=columns, config_keys=keys, notes=tuple(notes), leads=leads)
 
 
 def _read(path: Path, name: str, select: str) -> ComparedRun:
@@ -107,32 +133,33 @@ def _read(path: Path, name: str, select: str) -> ComparedRun:
         missing = f"no results with select={select}" if results else "no results"
         step = " --step=best" if select == "best" else ""
         notes.append(f"{name}: {missing}; evaluate it: jgr evaluate {path}{step}")
-    values, eval_seeds = scored(chosen)
-    if eval_seeds > 1:
-        notes.append(f"{name}: over {eval_seeds} evaluation seeds")
+    found = scored(chosen, folder.records_path)
+    if found.eval_seeds > 1:
+        notes.append(f"{name}: over {found.eval_seeds} evaluation seeds")
     better: dict[str, Better] = {row["metric"]: row["better"] for row in chosen if "better" in row}
-    return ComparedRun(name, manifest.get("run", name), seed, config, values, better, tuple(notes))
+    return ComparedRun(name, manifest.get("run", name), seed, config, found, better, tuple(notes))
 
 
-def scored(rows: Sequence[dict[str, Any]]) -> tuple[dict[Column, Cell], int]:
-    """What one run scored, by its newest evaluated step: the mean over evaluation seeds, with their standard deviation.
+def scored(rows: Sequence[dict[str, Any]], records_folder: Path) -> Scored:
+    """What one run scored.
 
     Args:
         rows: Result rows of the run.
-
-    Returns:
-        The cells, and the largest number of evaluation seeds behind one.
+        records_folder: Where the values of single records are, see `jgr.run.records`.
     """
     by_column = collections.defaultdict(list)
     for row in rows:
         by_column[Column(row["metric"], row["dataset"], row["protocol"], row["n"])].append(row)
-    cells, eval_seeds = {}, 1
+    cells, records, eval_seeds = {}, {}, 1
     for column, same in by_column.items():
         counting = _newest(same)
         values = list(map(result_rows.value, counting))
         eval_seeds = max(eval_seeds, len(values))
         cells[column] = Cell(_mean(values), _std(values), 1, (counting[0]["step"],), (counting[0]["weights"],))
-    return cells, eval_seeds
+        of_seeds = [found[1] for row in counting if (found := find_values(records_folder, row)) is not None]
+        if (means := Scores.of_runs(values, of_seeds).records) is not None:
+            records[column] = means
+    return Scored(cells, records, eval_seeds)
 
 
 def _newest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -179,13 +206,15 @@ def _row(group: Sequence[ComparedRun], keys: Iterable[str], columns: Iterable[Co
     config = {key: group[0].config[key] for key in keys if key in group[0].config}
     cells = {}
     for column in columns:
-        found = [run.values[column] for run in group if column in run.values]
+        found = [run.scored.cells[column] for run in group if column in run.scored.cells]
         if found:
             values = [cell.mean for cell in found]
             steps = tuple(sorted({step for cell in found for step in cell.steps}))
             weights = tuple(sorted({name for cell in found for name in cell.weights}))
             std = found[0].std if len(found) == 1 else _std(values)  # of one run, that over evaluation seeds
-            cells[column] = Cell(_mean(values), std, len(values), steps, weights)
+            interval = _scores(group, column).interval()
+            limits = (None, None) if interval is None else (interval.low, interval.high)
+            cells[column] = Cell(_mean(values), std, len(values), steps, weights, *limits)
     return Row(_braced(names), tuple(run.id for run in group), tuple(run.seed for run in group), config, cells)
 
 
@@ -208,25 +237,54 @@ def _std(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
 
 
-def _marked(rows: Sequence[Row], columns: Iterable[Column], directions: Mapping[str, Better]) -> list[Row]:
-    """The rows with the best of each column marked, where the direction is known and there is a choice."""
-    best = {}
-    for column in columns:
-        direction = directions.get(column.metric)
-        means = [row.cells[column].mean for row in rows if column in row.cells]
-        means = [mean for mean in means if not math.isnan(mean)]
-        if direction and len(means) > 1:
-            best[column] = min(means) if direction == "lower" else max(means)
-    return [
-        dataclasses.replace(
-            row,
-            cells={
-                column: dataclasses.replace(cell, best=cell.mean == best.get(column))
-                for column, cell in row.cells.items()
-            },
-        )
-        for row in rows
-    ]
+def _scores(group: Sequence[ComparedRun], column: Column) -> Scores:
+    having = [run.scored for run in group if column in run.scored.cells]
+    return Scores.of_runs(
+        [scored.cells[column].mean for scored in having], [scored.records.get(column) for scored in having]
+    )
+
+
+def _leader(scores: Mapping[int, Scores], names: Sequence[str], direction: Better) -> tuple[list[int], str]:
+    """The rows that are better than every other by more than luck, by place, and what to say of the best.
+
+    Args:
+        scores: Of one column, by place.
+        names: Of all rows.
+        direction: Which values are better.
+    """
+    sign = 1.0 if direction == "higher" else -1.0
+    known = sorted(
+        (place for place in scores if not math.isnan(scores[place].mean)), key=lambda place: -sign * scores[place].mean
+    )
+    if len(known) < 2:
+        return [], ""
+    first, *others = known
+    gaps = {other: difference(scores[first], scores[other]) for other in others}
+    apart = all(gap.holds for gap in gaps.values())
+    # Beside the first that it cannot be told apart from, else the next.
+    nearest = next((other for other, gap in gaps.items() if not gap.holds), others[0])
+    return [first] if apart else [], f"{names[first]} {_lead(gaps[nearest], names[nearest])}"
+
+
+def _lead(gap: Difference, other: str) -> str:
+    """What to say of the best row and another, after its name."""
+    if gap.value == 0.0:
+        return f"and {other} score the same"
+    if gap.interval is None:
+        return f"is best, but nothing says how far luck reaches beside {other}: {gap.basis}"
+    low, high = sorted((abs(gap.interval.low), abs(gap.interval.high)))
+    if gap.holds:
+        return f"is ahead of {other} by {_limits(abs(gap.value), low, high)} ({gap.basis})"
+    return f"and {other} are not told apart: {_limits(gap.value, gap.interval.low, gap.interval.high)} ({gap.basis})"
+
+
+def _limits(value: float, low: float, high: float) -> str:
+    return f"{value:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _marked(row: Row, column: Column) -> Row:
+    """The row with one cell marked as the best."""
+    return dataclasses.replace(row, cells={**row.cells, column: dataclasses.replace(row.cells[column], best=True)})
 
 
 def _ranked(rows: Sequence[Row], columns: Sequence[Column], rank: str, directions: Mapping[str, Better]) -> list[Row]:

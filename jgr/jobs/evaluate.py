@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import re
 import statistics
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from jgr.processes import is_main, on_main, together
 from jgr.run.folder import RunFolder
 from jgr.run.lock import is_alive
 from jgr.run.manifest import git_state
+from jgr.run.records import NAMES, file_name
 from jgr.run.rows import result_row, value
 
 _NUM_PANELS = 6  # restored images in the picture of an evaluation
@@ -191,11 +191,12 @@ class EvaluationJob:
         columns: dict[str, Any] = {score.protocol: score.values for score in scores if score.values is not None}
         if not columns:
             return
-        parts = [f"step_{step:08d}", self._evaluation.weights, f"seed{seed}", scores[0].dataset, *self._scorer.manner]
-        name, records = re.sub(r"[^\w.@+-]", "_", "-".join(parts)), self._scorer.record_names()
-        self.folder.write_csv(f"per_record/{name}.csv", {"record": records, **columns, **album.costs(len(records))})
+        manner = [scores[0].dataset, *self._scorer.manner]
+        name = file_name(step=step, weights=self._evaluation.weights, eval_seed=seed, manner=manner)
+        names = self._scorer.record_names()
+        self.folder.write_csv(f"per_record/{name}", {NAMES: names, **columns, **album.costs(len(names))})
         if album.panels:
-            self.folder.write_png(f"restored/{name}.png", stacked(album.panels))
+            self.folder.write_png(f"restored/{name.removesuffix('.csv')}.png", stacked(album.panels))
         if album.summary:
             self.say(f"step {step}  {album.summary}")
 

@@ -1,5 +1,6 @@
 """A table of runs, and how it is written for a terminal, Markdown, LaTeX, CSV and JSON."""
 
+import collections
 import csv
 import dataclasses
 import io
@@ -45,7 +46,9 @@ class Cell:
         seeds: Runs with a value here.
         steps: Training steps that were evaluated.
         weights: "ema" or "raw", or both where the runs differ.
-        best: Whether it is the best of its column; of a single value none is.
+        low: Least value of the mean that 95 % of such samples allow, of records or of seeds; None of a single number.
+        high: The largest.
+        best: Whether it is better than every other of its column by more than luck; of a single value none is.
     """
 
     mean: float
@@ -53,6 +56,8 @@ class Cell:
     seeds: int
     steps: tuple[int, ...]
     weights: tuple[str, ...]
+    low: float | None = None
+    high: float | None = None
     best: bool = False
 
 
@@ -84,20 +89,23 @@ class Comparison:
         columns: The measurements, each comparable within itself only.
         config_keys: The dotted config keys that differ between rows, `seed` aside.
         notes: What a reader must know beside the numbers.
+        leads: By column, how far its best row is ahead of the next, and whether by more than luck.
     """
 
     rows: tuple[Row, ...]
     columns: tuple[Column, ...]
     config_keys: tuple[str, ...]
     notes: tuple[str, ...]
+    leads: Mapping[Column, str] = dataclasses.field(default_factory=dict)
 
     def format(self, form: Format = "text") -> str:
         """The table as text, without a line end after its last line.
 
         Args:
             form: "text" for a terminal, "md" (GitHub), "tex" (needs the package booktabs): four significant digits,
-                the best of each column marked, notes below. "csv" and "json": one record for each row and column, in
-                full precision, with mean, std and seeds apart; "json" holds the notes as well.
+                the best of each column marked where it is no luck, leads and notes below. "csv" and "json": one record
+                for each row and column, in full precision, with mean, std, interval and seeds apart; "json" holds
+                leads and notes as well.
 
         Raises:
             ValueError: `form` is none of these.
@@ -105,7 +113,7 @@ class Comparison:
         if form == "csv":
             return _csv(self._records())
         if form == "json":
-            document = {"records": self._records(), "notes": list(self.notes)}
+            document = {"records": self._records(), "leads": self._leads(), "notes": list(self.notes)}
             return json.dumps(json_values(document), indent=2, ensure_ascii=False)
         if form == "md":
             return self._markdown()
@@ -120,8 +128,8 @@ class Comparison:
         headers = [header.replace(_LINE, "\n") for header in headers]
         body = [[_replaced(text, {_BEST: "* ", _END: ""}) for text in line] for line in body]
         table = tabulate(body, headers, tablefmt="simple", disable_numparse=True, colalign=self._alignment(headers))
-        best = ["* best of its column"] if self._has_best() else []
-        return "\n".join([table, *best, *self.notes])
+        best = ["* better than the others of its column by more than luck: 95 % intervals"] if self._has_best() else []
+        return "\n".join([table, *best, *self._leads(), *self.notes])
 
     def _markdown(self) -> str:
         headers, body = self._table()
@@ -130,7 +138,7 @@ class Comparison:
             [_replaced(_replaced(text, _MARKDOWN_ESCAPES), marks) for text in line] for line in [headers, *body]
         ]
         table = tabulate(body, headers, tablefmt="github", disable_numparse=True, colalign=self._alignment(headers))
-        notes = [f"- {_replaced(note, _MARKDOWN_ESCAPES)}" for note in self.notes]
+        notes = [f"- {_replaced(note, _MARKDOWN_ESCAPES)}" for note in (*self._leads(), *self.notes)]
         return "\n".join([table, *([""] if notes else []), *notes])
 
     def _latex(self) -> str:
@@ -139,7 +147,10 @@ class Comparison:
         table = tabulate(
             body, headers, tablefmt="latex_booktabs", disable_numparse=True, colalign=self._alignment(headers)
         )
-        notes = [rf"\par{{\footnotesize {_replaced(note, LATEX_ESCAPE_RULES)}\par}}" for note in self.notes]
+        notes = [
+            rf"\par{{\footnotesize {_replaced(note, LATEX_ESCAPE_RULES)}\par}}"
+            for note in (*self._leads(), *self.notes)
+        ]
         return _replaced("\n".join([table, *notes]), _TEX)
 
     def _table(self) -> tuple[list[str], list[list[str]]]:
@@ -172,6 +183,15 @@ class Comparison:
         if len(set().union(*weights)) > 1:
             described["weights"] = [_joined(line) for line in weights]
         return described
+
+    def _leads(self) -> list[str]:
+        """What is known of the columns' best, a line a column."""
+        alike = collections.Counter(column.metric for column in self.columns)
+        return [
+            f"{column.metric if alike[column.metric] == 1 else column}: {self.leads[column]}"
+            for column in self.columns
+            if column in self.leads
+        ]
 
     def _has_best(self) -> bool:
         return any(cell.best for row in self.rows for cell in row.cells.values())

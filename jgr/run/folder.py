@@ -42,6 +42,7 @@ class RunFolder:
         self.results_path = self.path / "results.jsonl"
         self.checkpoints_path = self.path / "checkpoints"
         self.samples_path = self.path / "samples"
+        self.records_path = self.path / "per_record"
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"

@@ -4,7 +4,9 @@ import json
 import math
 import re
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from jgr.errors import RunError
 from jgr.jobs.compare import compare
@@ -86,7 +88,7 @@ def test_only_differing_config_keys_are_columns(make_run):
     assert cells == [
         ["run", "optimizer.lr", "task.depth", "task.width", "seed", f"fd_pixels<br>{DIGITS}<br>u8<br>n=50"],
         ["wide", "0.0002", "–", "64", "0", "2.000"],
-        ["narrow", "0.001", "None", "32", "7", "**1.000**"],
+        ["narrow", "0.001", "None", "32", "7", "1.000"],
     ]
 
 
@@ -114,7 +116,7 @@ def test_steps_and_weights_are_shown_where_they_differ(make_run):
     same = compare([make_run("a", row(1.0), x=1), make_run("b", row(2.0), x=2)])
     assert "step" not in same.format()
     other = compare([make_run("c", row(1.0), x=1), make_run("d", row(2.0, step=500, weights="raw"), x=2)])
-    assert re.search(r"c +1 +100 +ema +\* 1\.000\n", other.format())
+    assert re.search(r"c +1 +100 +ema +1\.000\n", other.format())
     assert re.search(r"d +2 +500 +raw +2\.000\n", other.format())
 
 
@@ -125,12 +127,67 @@ def test_evaluation_seeds_of_a_run_are_averaged_and_noted(make_run):
     assert comparison.notes == ("a: over 2 evaluation seeds",)
 
 
-@pytest.mark.parametrize(("better", "best"), [("lower", "low"), ("higher", "high")])
-def test_best_is_marked_as_the_rows_say(make_run, better, best):
-    paths = [make_run("low", row(1.0, better=better), x=1), make_run("high", row(2.0, better=better), x=2)]
-    rows = compare(paths).rows
-    assert [found.name for found in rows for cell in found.cells.values() if cell.best] == [best]
-    assert compare(paths, rank="fd_pixels").rows[0].name == best
+def best_rows(comparison):
+    return [found.name for found in comparison.rows for cell in found.cells.values() if cell.best]
+
+
+@pytest.mark.parametrize(("better", "best", "other"), [("lower", "low", "high"), ("higher", "high", "low")])
+def test_best_is_marked_as_the_rows_say(make_run, better, best, other):
+    values = {"low": (1.0, 1.1, 0.9), "high": (2.0, 2.2, 1.8)}
+    paths = [
+        make_run(f"{name}{seed}", row(value, better=better), seed=seed, x=name)
+        for name, of_seeds in values.items()
+        for seed, value in enumerate(of_seeds)
+    ]
+    comparison = compare(paths)
+    assert best_rows(comparison) == [f"{best}{{0,1,2}}"]
+    low, high = stats.ttest_ind(values["high"], values["low"], equal_var=False).confidence_interval()
+    assert list(comparison.leads.values()) == [
+        f"{best}{{0,1,2}} is ahead of {other}{{0,1,2}} by 1 [{low:.3g}, {high:.3g}] (3 and 3 seeds)"
+    ]
+    assert compare(paths, rank="fd_pixels").rows[0].name == f"{best}{{0,1,2}}"
+
+
+def test_what_luck_may_have_done_is_not_marked(make_run):
+    seeds = {"a": (1.0, 2.0), "b": (1.2, 2.4)}
+    paths = [make_run(f"{n}{s}", row(v), seed=s, x=n) for n, values in seeds.items() for s, v in enumerate(values)]
+    comparison = compare(paths)
+    assert best_rows(comparison) == []
+    assert "a{0,1} and b{0,1} are not told apart: -0.3 [" in comparison.format()
+    single = compare([make_run("c", row(1.0), x=1), make_run("d", row(2.0), x=2)])
+    assert best_rows(single) == []
+    assert list(single.leads.values()) == ["c is best, but nothing says how far luck reaches beside d: one seed"]
+
+
+def test_single_records_tell_runs_of_one_seed_apart(make_run):
+    rng = np.random.default_rng(0)
+    images = rng.normal(30.0, 3.0, 20)  # images differ far more than models do
+    models = {"a": images + 0.2 + rng.normal(0.0, 0.1, 20), "b": images, "c": images + rng.normal(0.0, 0.1, 20)}
+    paths = []
+    for name, values in models.items():
+        scored = row(values.mean(), metric="psnr", protocol="psnr_u8/awgn", better="higher", n=20)
+        paths.append(make_run(name, scored, x=name))
+        table = {"record": [f"/data/{n}.png" for n in range(20)], "psnr_u8/awgn": values, "ms": [1.0] * 20}
+        RunFolder.open(paths[-1]).write_csv("per_record/step_00000100-ema-seed0-set20_1-awgn.csv", table)
+    comparison = compare(paths)
+    assert best_rows(comparison) == ["a"]
+    [lead] = comparison.leads.values()
+    assert re.fullmatch(r"a is ahead of [bc] by 0\.\d+ \[0\.1\d*, 0\.2\d*\] \(20 records in pairs\)", lead)
+    [cell] = comparison.rows[0].cells.values()
+    assert cell.low < models["a"].mean() - 1.0  # over images, of which some are harder
+    assert "a is ahead" not in compare(paths[1:]).format()
+    assert "are not told apart" in compare(paths[1:]).format()
+
+
+def test_records_of_another_scoring_are_not_taken_for_this_one(make_run):
+    paths = []
+    for name, shift in (("a", 0.0), ("b", 1.0)):
+        paths.append(make_run(name, row(30.0 + shift, protocol="psnr", better="higher", n=3), x=name))
+        table = {"record": ["0", "1", "2"], "psnr": [10.0, 11.0, 12.0 + shift]}
+        RunFolder.open(paths[-1]).write_csv("per_record/step_00000100-ema-seed0.csv", table)
+    assert list(compare(paths).leads.values()) == [
+        "b is best, but nothing says how far luck reaches beside a: one seed"
+    ]
 
 
 def test_rows_that_do_not_say_what_is_better_are_not_ranked(make_run):
@@ -198,9 +255,13 @@ def test_notes_say_what_is_missing(make_run):
 
 
 def test_latex_is_escaped_and_framed_by_booktabs(make_run):
-    paths = [make_run(f"my_run-{s}", row(v, protocol="u8_5%"), seed=s, x="50%_a&b") for s, v in enumerate((1.0, 2.0))]
-    text = compare([*paths, make_run("later", row(3.0, protocol="u8_5%"), x="{c}", status="failed")]).format("tex")
-    begin, top, header, middle, first, second, bottom, end, note = text.splitlines()
+    paths = [
+        make_run(f"{name}-{s}", row(value + s, protocol="u8_5%"), seed=s, x=x, status=status)
+        for name, value, x, status in (("my_run", 1.0, "50%_a&b", "completed"), ("later", 91.0, "{c}", "failed"))
+        for s in (0, 1)
+    ]
+    text = compare(paths).format("tex")
+    begin, top, header, middle, first, second, bottom, end, lead, note, _ = text.splitlines()
     assert [begin, top, middle, bottom, end] == [
         r"\begin{tabular}{lllr}", r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}",
     ]  # fmt: skip
@@ -208,15 +269,17 @@ def test_latex_is_escaped_and_framed_by_booktabs(make_run):
     assert cells == [
         ["run", "x", "seeds", rf"\shortstack{{fd\_pixels \\ {DIGITS} \\ u8\_5\% \\ n=50}}"],
         [r"my\_run-\{0,1\}", r"50\%\_a\&b", "2", r"\textbf{1.500 $\pm$ 0.707}"],
-        ["later", r"\{c\}", "1", "3.000"],
+        [r"later-\{0,1\}", r"\{c\}", "2", r"91.50 $\pm$ 0.71"],
     ]
-    assert note == r"\par{\footnotesize later: status is failed\par}"
+    assert lead.startswith(r"\par{\footnotesize fd\_pixels: my\_run-\{0,1\} is ahead of later-\{0,1\} by 90 [87, 93]")
+    assert note == r"\par{\footnotesize later-0: status is failed\par}"
 
 
 def test_markdown_cells_cannot_break_the_table(make_run):
     text = compare([make_run("a", row(1.0), x="p|q*"), make_run("b", row(1.0), x="r")]).format("md")
     assert r"p\|q\*" in text
-    assert text.count("**1.000**") == 2  # equal values are equally good
+    assert "**" not in text
+    assert "- fd_pixels: a and b score the same" in text
 
 
 def test_csv_and_json_are_tidy_and_exact(make_run):
@@ -229,7 +292,8 @@ def test_csv_and_json_are_tidy_and_exact(make_run):
     comparison = compare([*paths, make_run("c", x=None)])
     a, b, c = json.loads(comparison.format("json"), parse_constant=pytest.fail)["records"]
     assert a["runs"] == ["id-a-0", "id-a-1"]
-    assert (a["mean"], a["std"], a["seeds"], a["best"]) == (2 / 3, pytest.approx(third * 2**0.5, rel=1e-15), 2, True)
+    assert (a["mean"], a["std"], a["seeds"], a["best"]) == (2 / 3, pytest.approx(third * 2**0.5, rel=1e-15), 2, False)
+    assert a["high"] - a["low"] == pytest.approx(2 * 12.7062 / 3, rel=1e-5)  # t of 1 degree of freedom, error 1/3
     assert (a["metric"], a["dataset"], a["protocol"], a["n"]) == ("fd_pixels", DIGITS, "u8", 50)
     assert (b["mean"], b["status"], b["config.x"]) == (None, "inf", [1, 2])
     assert (c["metric"], c["mean"], c["status"]) == (None, None, "missing")

@@ -1,12 +1,18 @@
 import dataclasses
 import json
+import re
 import shutil
 
 import pytest
+import skimage.data
+from PIL import Image
 
 import jgr
 from jgr.errors import ConfigError, RunError
-from jgr.jobs.study import Arm, Published, Study, load_study, plan, rebuild, run_study
+from jgr.jobs.study import Arm, Published, Study, load_study
+from jgr.jobs.study_plan import plan
+from jgr.jobs.study_results import rebuild
+from jgr.jobs.study_run import run_study
 from jgr.run.folder import RunFolder
 
 DIGITS = "configs/gan/dcgan_digits.py:smoke"
@@ -178,3 +184,29 @@ def test_what_is_no_study(tmp_path):
 
 def test_the_studies_that_come_with_jgr_load():
     assert [arm.name for arm in load_study("experiments/classifiers.py").arms] == ["cnn-mnist", "cnn-digits"]
+
+
+def test_values_of_single_records_are_kept_and_tell_methods_apart(tmp_path):
+    (tmp_path / "photographs").mkdir()
+    for number in range(6):
+        crop = skimage.data.camera()[64 * number : 64 * number + 32, 100:132]
+        Image.fromarray(crop).save(tmp_path / f"photographs/{number}.png")
+    path = str(tmp_path / "photographs")
+    where = {"data.source.path": path, "evaluation.data.source.path": path, "mesh.data": 1}
+    arms = [
+        Arm(name=name, config=f"configs/restoration/classical.py:{name}", overrides=where) for name in ("noisy", "tv")
+    ]
+    study = Study(title="Denoising", arms=tuple(arms))
+    outcome = run_study(study, tmp_path / "runs", tmp_path / "results", say=lambda line: None, quiet=True)
+    assert not outcome.failures
+    (kept,) = (tmp_path / "results/records/tv-s0").glob("*.csv")
+    header, first, *_ = kept.read_text().splitlines()
+    assert header.startswith("record,psnr_gray_u8/awgn-s25")
+    assert "ms" not in header  # of this machine alone
+    assert first.startswith("0.png,")  # nor where the images lie
+    (line,) = [line for line in outcome.table.splitlines() if line.startswith("| tv")]
+    assert "**" in line
+    assert re.search(r"- psnr: tv is ahead of noisy by \d+\.\d+ \[\d[\d., ]+\] \(6 records in pairs\)", outcome.table)
+    shutil.rmtree(tmp_path / "runs")
+    (tmp_path / "results/table.md").unlink()
+    assert rebuild(study, tmp_path / "results") == outcome.table

@@ -1,0 +1,78 @@
+"""Whether one row of a table is better than another: by single records where both have those, else by seeds."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+
+from jgr.metrics.intervals import Interval, bootstrap_interval, mean_interval, welch_interval
+
+Records = Mapping[str, float]
+"""The value of each record, by its name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """What the runs of one row scored in one column.
+
+    Args:
+        values: One a run.
+        records: Of each record the mean over the runs; None where it is not known, or no such thing.
+    """
+
+    values: tuple[float, ...]
+    records: Records | None = None
+
+    @classmethod
+    def of_runs(cls, values: Sequence[float], records: Sequence[Records | None]) -> "Scores":
+        """Of the runs' values and, if all have the same records, theirs."""
+        known = [one for one in records if one is not None]
+        whole = len(known) == len(values) and all(one.keys() == known[0].keys() for one in known)
+        means = {name: statistics.fmean(one[name] for one in known) for name in known[0]} if whole else None
+        return cls(tuple(values), means)
+
+    @property
+    def mean(self) -> float:
+        """Over the runs."""
+        return sum(self.values) / len(self.values)
+
+    def interval(self) -> Interval | None:
+        """Of the mean, for 95 %: over records like these, else over seeds; None of a single number."""
+        if self.records is not None and len(self.records) > 1:
+            return bootstrap_interval(list(self.records.values()))
+        if len(self.values) > 1 and all(map(math.isfinite, self.values)):
+            return mean_interval(self.values)
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How far one row is above another.
+
+    Args:
+        value: The first mean less the second.
+        interval: Of it, for 95 %; None where nothing says how far luck reaches.
+        basis: What it was computed from.
+    """
+
+    value: float
+    interval: Interval | None
+    basis: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the interval excludes that there is none."""
+        return self.interval is not None and self.interval.excludes(0.0)
+
+
+def difference(first: Scores, second: Scores) -> Difference:
+    """The difference of two rows: in pairs of the same records, else of seeds (Welch's t)."""
+    value = first.mean - second.mean
+    if first.records is not None and second.records is not None and first.records.keys() == second.records.keys():
+        pairs = [value - second.records[name] for name, value in first.records.items()]
+        if len(pairs) > 1:
+            return Difference(value, bootstrap_interval(pairs), f"{len(pairs)} records in pairs")
+    counts = len(first.values), len(second.values)
+    if min(counts) > 1 and all(map(math.isfinite, first.values + second.values)):
+        return Difference(value, welch_interval(first.values, second.values), f"{counts[0]} and {counts[1]} seeds")
+    return Difference(value, None, "one seed" if max(counts) == 1 else f"{counts[0]} and {counts[1]} seeds")

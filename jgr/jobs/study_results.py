@@ -1,0 +1,213 @@
+"""Results of a study: what is copied of its runs, and the tables that follow from it."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jgr.errors import RunError
+from jgr.files import disk_errors, read_json, write_csv, write_json, write_text
+from jgr.jobs.compare import ComparedRun, compared, scored
+from jgr.jobs.observe import MEASURED
+from jgr.jobs.study import Study, folder_name
+from jgr.jobs.study_plan import Planned, override_texts
+from jgr.jobs.table import Column, Comparison, format_value
+from jgr.run import jsonl
+from jgr.run.folder import RunFolder
+from jgr.run.records import NAMES, find_values, short_names
+
+_RECORDS = "records"
+
+
+def gather(planned: Sequence[Planned], out: str | Path, pictures: bool = False) -> None:
+    """Copies rows, values of single records, curves and manifests of runs that have results to a study's folder.
+
+    What is there of runs that are gone from this machine stays, as long as their configs are those of today.
+
+    Args:
+        planned: All runs of the study.
+        out: The folder.
+        pictures: Whether to copy the newest picture of each run, too.
+    """
+    out = Path(out)
+    rows, manifest = _kept(out)
+    today = {(one.arm.name, one.seed): one for one in planned}
+    runs = {}
+    for run, known in manifest["runs"].items():
+        one = today.get((known["arm"], known["seed"]))
+        if one is not None and one.state == "missing" and one.config_hash == known["config_hash"]:
+            runs[run] = (known, [row for row in rows if row["run"] == run])
+    for one in planned:
+        if one.rows:
+            folder = RunFolder.open(one.path)
+            runs[folder.manifest()["run"]] = (_summary(one, folder), list(one.rows))
+            _copy_records(folder, one.rows, out / _RECORDS / one.path.name)
+            _copy_curve(folder, out / "curves" / f"{one.path.name}.csv")
+            if pictures:
+                _copy_picture(folder, out / "samples" / f"{one.path.name}.png")
+    if not runs and not rows:
+        return
+    place = {(one.arm.name, one.seed): number for number, one in enumerate(planned)}
+    ranked = dict(sorted(runs.items(), key=lambda item: place[item[1][0]["arm"], item[1][0]["seed"]]))
+    with disk_errors(out, "made"):
+        out.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(row, sort_keys=True) + "\n" for _, of_run in ranked.values() for row in of_run]
+    write_text(out / "rows.jsonl", "".join(lines))
+    write_json(out / "manifest.json", {"runs": {run: known for run, (known, _) in ranked.items()}})
+
+
+def _copy_records(folder: RunFolder, rows: Sequence[dict[str, Any]], out: Path) -> None:
+    """Copies what single records scored in the newest of the steps, without what is of the machine alone."""
+    newest = max(row["step"] for row in rows)
+    files: dict[Path, dict[str, dict[str, float]]] = {}
+    for row in rows:
+        found = find_values(folder.records_path, row) if row["step"] == newest else None
+        if found is not None:
+            files.setdefault(found[0], {})[row["protocol"]] = found[1]
+    for path, columns in files.items():
+        with disk_errors(out, "made"):
+            out.mkdir(parents=True, exist_ok=True)
+        names = list(next(iter(columns.values())))
+        # What a float32 holds, and no more.
+        texts = {protocol: [f"{values[name]:.8g}" for name in names] for protocol, values in columns.items()}
+        write_csv(out / path.name, {NAMES: short_names(names), **texts})
+
+
+def _copy_curve(folder: RunFolder, path: Path) -> None:
+    """Writes a run's learning curve: a row a logged step, a column a metric, without what is of the machine alone."""
+    logged = folder.metrics()
+    if not logged:
+        return
+    names = list(dict.fromkeys(name for row in logged for name in row if name not in MEASURED))
+    with disk_errors(path.parent, "made"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_csv(path, {name: [row.get(name, "") for row in logged] for name in names})
+
+
+def _copy_picture(folder: RunFolder, path: Path) -> None:
+    """Copies a run's newest picture, if it has one."""
+    drawn = sorted(folder.samples_path.glob("step_*.png"))
+    if drawn:
+        with disk_errors(path.parent, "made"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(drawn[-1], path)
+
+
+def has_rows(out: str | Path) -> bool:
+    """Whether a study's folder has any result."""
+    return bool(_kept(Path(out))[0])
+
+
+def rebuild(study: Study, out: str | Path) -> str:
+    """Writes a study's tables from its rows, and the manifest that says whose they are; returns the Markdown.
+
+    Raises:
+        RunError: There are no rows.
+    """
+    out = Path(out)
+    rows, manifest = _kept(out)
+    if not rows:
+        raise RunError(f"{out}: no run of the study has results yet")
+    arms = {arm.name for arm in study.arms}
+    manifest = {"runs": {run: known for run, known in manifest["runs"].items() if known["arm"] in arms}}
+    comparison = tabulated(study, rows, manifest, out / _RECORDS)
+    table = _markdown(study, comparison)
+    write_text(out / "table.md", table)
+    for form in ("csv", "tex"):
+        write_text(out / f"table.{form}", comparison.format(form) + "\n")
+    return table
+
+
+def tabulated(
+    study: Study, rows: Sequence[dict[str, Any]], manifest: Mapping[str, Any], records_folder: Path
+) -> Comparison:
+    """The table of a study: a row an arm, mean ± standard deviation over its seeds.
+
+    Args:
+        study: The study.
+        rows: Its rows.
+        manifest: What is known of the runs that made them.
+        records_folder: Where each run has a folder of what single records scored.
+    """
+    arms = {arm.name: arm for arm in study.arms}
+    runs = []
+    for run, known in manifest["runs"].items():
+        select = "best" if study.step_of(arms[known["arm"]]) == "best" else "last"
+        of_run = [row for row in rows if row["run"] == run and row["select"] == select]
+        found = scored(of_run, records_folder / folder_name(known["arm"], known["seed"]))
+        better = {row["metric"]: row["better"] for row in of_run}
+        # The arm stands for the config: runs of one arm share a row.
+        config = {"arm": known["arm"]}
+        runs.append(ComparedRun(known["arm"], run, known["seed"], config, found, better))
+    comparison = compared(runs)
+    arm = {run: known["arm"] for run, known in manifest["runs"].items()}
+    named = tuple(dataclasses.replace(row, name=arm[row.runs[0]], config={}) for row in comparison.rows)
+    seeds = sorted({len({row["eval_seed"] for row in rows if row["run"] == run}) for run in manifest["runs"]})
+    notes = [*study.notes]
+    if seeds and seeds[-1] > 1:
+        notes.append(f"Each run was scored with {seeds[-1]} sampling seeds; their mean counts.")
+    return dataclasses.replace(comparison, rows=named, config_keys=(), notes=(*notes, *comparison.notes))
+
+
+def _summary(one: Planned, folder: RunFolder) -> dict[str, Any]:
+    """What a study keeps of the manifest of a run: what it takes to make its row again."""
+    logged, manifest = folder.metrics(), folder.manifest()
+    return {
+        "arm": one.arm.name,
+        "seed": one.seed,
+        "config": one.arm.config,
+        "overrides": dict(override_texts(one.arm.overrides)),
+        "config_hash": one.config_hash,
+        "command": manifest["command"],
+        "git": [{key: state[key] for key in ("commit", "dirty") if key in state} for state in manifest["git"][:1]],
+        "data": manifest.get("data"),
+        "versions": manifest["environment"]["versions"],
+        "devices": manifest["environment"].get("devices"),
+        "train_s": logged[-1]["elapsed_s"] if logged else None,
+    }
+
+
+def _kept(out: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    if not (out / "rows.jsonl").exists():
+        return [], {"runs": {}}
+    return jsonl.read(out / "rows.jsonl"), read_json(out / "manifest.json")
+
+
+def _by_test(comparison: Comparison) -> dict[str, Comparison]:
+    """A table for each data set and way to degrade it, where there are several; arms without a number there are absent.
+
+    What stands in one table can be compared, so notes on what cannot be fall away.
+    """
+    columns: dict[str, list[Column]] = {}
+    for column in comparison.columns:
+        words = (column.dataset.partition("@")[0], column.protocol.partition("/")[2])
+        columns.setdefault(" ".join(word for word in words if word), []).append(column)
+    if len(columns) < 2:
+        return {"": comparison}
+    return {
+        test: dataclasses.replace(
+            comparison,
+            columns=tuple(of_test),
+            rows=tuple(row for row in comparison.rows if any(column in row.cells for column in of_test)),
+            notes=(),
+        )
+        for test, of_test in columns.items()
+    }
+
+
+def _markdown(study: Study, comparison: Comparison) -> str:
+    lines = [f"# {study.title}"]
+    parts = _by_test(comparison)
+    for test, part in parts.items():
+        lines += ["", *([f"## {test}", ""] if len(parts) > 1 else []), part.format("md")]
+    if len(parts) > 1 and study.notes:
+        lines += ["", *(f"- {note}" for note in study.notes)]
+    if study.published:
+        lines += ["", "Published, not ranked with the above:", ""]
+        lines += [
+            f"- {one.name}: {one.metric} {format_value(one.value)} ({one.source}){f'; {one.note}' if one.note else ''}"
+            for one in study.published
+        ]
+    return "\n".join(lines) + "\n"
