@@ -220,7 +220,7 @@ def _row(group: Sequence[ComparedRun], keys: Iterable[str], columns: Iterable[Co
 
 def _braced(names: Sequence[str]) -> str:
     """The names as a shell would expand them: `a-s{0,1}`."""
-    if len(names) == 1:
+    if len(set(names)) == 1:
         return names[0]
     alike = itertools.takewhile(lambda characters: len(set(characters)) == 1, zip(*names, strict=False))
     prefix = "".join(characters[0] for characters in alike)

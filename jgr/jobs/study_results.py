@@ -142,13 +142,12 @@ def tabulated(
         config = {"arm": known["arm"]}
         runs.append(ComparedRun(known["arm"], run, known["seed"], config, found, better))
     comparison = compared(runs)
-    arm = {run: known["arm"] for run, known in manifest["runs"].items()}
-    named = tuple(dataclasses.replace(row, name=arm[row.runs[0]], config={}) for row in comparison.rows)
+    rows_of_arms = tuple(dataclasses.replace(row, config={}) for row in comparison.rows)
     seeds = sorted({len({row["eval_seed"] for row in rows if row["run"] == run}) for run in manifest["runs"]})
     notes = [*study.notes]
     if seeds and seeds[-1] > 1:
         notes.append(f"Each run was scored with {seeds[-1]} sampling seeds; their mean counts.")
-    return dataclasses.replace(comparison, rows=named, config_keys=(), notes=(*notes, *comparison.notes))
+    return dataclasses.replace(comparison, rows=rows_of_arms, config_keys=(), notes=(*notes, *comparison.notes))
 
 
 def _summary(one: Planned, folder: RunFolder) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def test_rows_and_table_of_all_runs(done):
     assert "±" in narrow
     assert "- Nobody's GAN: fd_pixels 1.500 (A. Author 2020, table 3)" in table
     assert "- Trained for two steps." in table
+    assert re.search(r"- fd_pixels: (narrow|one-step) is best, .* beside (narrow|one-step): \d and \d seeds\n", table)
 
 
 def test_running_it_again_changes_nothing(done):
