@@ -18,7 +18,7 @@ def get_study() -> Study:
         ),
         notes=(
             "pix2pix draws photographs of 64x64 pixels from their edges; its PSNR says little, since edges do not tell "
-            "colours, and a blurred image has a better one.",
+            "colours: one colour for all, the training photographs' mean, has 13.2 dB. It is far from trained.",
             "CycleGAN undoes a tint without ever seeing a pair: its two sets are of different photographs. Only the "
             "test images are pairs.",
         ),

@@ -1,4 +1,4 @@
-"""DCGAN (Radford et al. 2016) on MNIST, 28x28 gray.
+"""DCGAN (Radford et al. 2016) on MNIST, 28x28 gray; the discriminator, unlike the paper's, has no batch norm.
 
     jgr data prepare mnist
     jgr train --config=configs/gan/dcgan_mnist.py --workdir=runs/dcgan_mnist

@@ -16,9 +16,9 @@ Neither time nor scores of the full networks were measured yet. Another prepared
 
     --config.data.source.dataset=NAME --config.evaluation.data.source.dataset=NAME
 
-With `r3gan_cifar10.py:small` narrow networks learn MNIST, enlarged to 32x32, in 2,000 steps: half an hour on one CPU
-core (`results/small_gans`). As with the paper's Stacked MNIST, gamma is 1 (there 1 to .1), the learning rate constant,
-nothing augmented.
+With `r3gan_cifar10.py:small` narrow networks learn MNIST, enlarged to 32x32, in 2,000 steps: an hour on one CPU core
+that was shared (`results/small_gans`). As with the paper's Stacked MNIST, gamma is 1 (there 1 to .1), the learning rate
+constant, nothing augmented.
 """
 
 from ml_collections import ConfigDict

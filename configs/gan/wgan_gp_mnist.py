@@ -1,4 +1,4 @@
-"""WGAN-GP (Gulrajani et al. 2017) on MNIST, 28x28 gray: DCGAN's networks, the critic without batch norm.
+"""WGAN-GP (Gulrajani et al. 2017) on MNIST, 28x28 gray: DCGAN's networks, no batch norm in the critic.
 
     jgr data prepare mnist
     jgr train --config=configs/gan/wgan_gp_mnist.py --workdir=runs/wgan_gp_mnist

@@ -139,8 +139,8 @@ class StochasticAugmentation(Augmentation):
 class ADA(StochasticAugmentation):
     """Adaptive: more probable where the discriminator is too sure of real images, less where it is not (section 3).
 
-    How sure it is, is the mean sign of its logits of real images. That says nothing with a relativistic loss, which
-    compares logits with each other only.
+    How sure it is, is the mean sign of its logits of real images; with a loss of pairs, which compares logits with each
+    other only, that of how far real ones are above generated ones.
 
     Args:
         probability: At the start.

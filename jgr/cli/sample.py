@@ -61,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--truncation",
         type=float,
         metavar="PSI",
-        help="less variety, fewer failures, such as 0.7. Style-based generators: styles are pulled to their mean, "
-        "which is at 0, and 1 changes nothing. Others: values of a latent beyond PSI are drawn again until none is",
+        help="less variety, fewer failures, such as 0.7. Style-based generators: styles are pulled to their mean, so "
+        "0 gives the mean alone and 1 changes nothing. Others: values of a latent beyond PSI are drawn again",
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing but the picture's path and errors")
     pictures = parser.add_argument_group("pictures, instead of a grid")

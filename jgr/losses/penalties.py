@@ -82,7 +82,8 @@ class R1(Penalty):
     The gradient is in the units of images in [-1, 1], as in published recipes.
 
     Args:
-        gamma: Weight; published recipes have .01 to 10, about in proportion to pixels over batch.
+        gamma: Weight; published recipes have .01 at 32x32 pixels (StyleGAN2) to some tens at 1024x1024 (StyleGAN3),
+            about in proportion to pixels over batch.
     """
 
     gamma: float

@@ -147,13 +147,19 @@ class GAN(Task):
 
         Raises:
             ConfigError: If the generator's images are not of the size of the data's, the discriminator's logits are not
-                one an image or patch, or the records have no label.
+                one an image or patch, or depend on the batch's other images where there are penalties, or the records
+                have no label.
         """
         if self.num_classes is not None and "label" not in batch:
             raise ConfigError(
                 f"config.task.num_classes = {self.num_classes}, but the records of config.data have no label"
             )
         params, model_state = self._players.init(key, batch["image"])
+        if self.penalties and "batch_stats" in model_state["discriminator"]:
+            raise ConfigError(
+                f"config.task.penalties: {', '.join(self.penalties)} needs a discriminator that judges each image by "
+                "itself; take batch norm out of config.task.discriminator, such as by batch_norm=false"
+            )
         self._check_classes(params, model_state, batch["image"][:2])
         optimizers = {
             "generator": self._rescaled_generator_optimizer,
@@ -224,7 +230,7 @@ class GAN(Task):
 
     def concern(self, metrics: Mapping[str, float]) -> str | None:
         """A discriminator that tells all images apart, or a generator that is told nothing: a collapse begins so."""
-        if self.loss is not wasserstein and metrics["discriminator/loss"] < _WON:
+        if 0.0 <= metrics["discriminator/loss"] < _WON and self.loss is not wasserstein:
             return (
                 f"discriminator/loss is below {_WON}: it tells all images apart, and a collapse may follow. A penalty, "
                 "spectral norm or an augmentation slows it down; with a validation the best checkpoint is kept"

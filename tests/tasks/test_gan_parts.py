@@ -50,6 +50,14 @@ class Critic(nn.Module):
         return logits if self.classes is None else (logits, nn.Dense(self.classes, name="classifier")(flat))
 
 
+class NormedCritic(nn.Module):
+    """A logit that depends on the other images of the batch."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        return nn.Dense(1)(nn.BatchNorm(not train)(images.reshape(len(images), -1)))[:, 0]
+
+
 class StylePainter(nn.Module):
     """Latents to two styles, styles to images; a running mean of styles; noise on top."""
 
@@ -324,6 +332,10 @@ def test_impossible_settings(fields, message):
             r"task\.discriminator: Dense takes no labels.*jgr\.models\.labelled",
         ),
         ({"discriminator": Painter()}, r"gives \[32, 4, 4, 1\] for 2 images"),
+        (
+            {"discriminator": NormedCritic(), "penalties": {"gp": GradientPenalty()}},
+            r"penalties: gp needs a discriminator that judges each image by itself; take batch norm out",
+        ),
     ],
 )
 def test_networks_that_do_not_fit(fields, message):
@@ -343,4 +355,5 @@ def test_concerns():
     assert task.concern(calm) is None
     assert "discriminator/loss is below 0.001" in task.concern(calm | {"discriminator/loss": 2e-4})
     assert "generator/gradient_norm is below" in task.concern(calm | {"generator/gradient_norm": 1e-9})
-    assert make(loss=wasserstein).concern(calm | {"discriminator/loss": -3.0}) is None  # its loss has no bound
+    assert make(loss=wasserstein).concern(calm | {"discriminator/loss": 1e-4}) is None  # its loss has no bound
+    assert task.concern(calm | {"discriminator/loss": -3.0}) is None  # nor has one of a user's that is negative
