@@ -11,16 +11,19 @@ blocks=((1, 1), (4, 3), (8, 6), (16, 11), (32, 22)), width=384 and bottleneck=96
 Neither time nor scores were measured yet; a GPU's work. Another prepared data set of the same size:
 
     --config.data.source.dataset=NAME --config.evaluation.data.source.dataset=NAME
+
+With `:small` networks are narrow, steps are 3,000, and no Inception network is needed; not measured yet
+(`experiments/cifar10_jpeg75_vae.py`).
 """
 
 from ml_collections import ConfigDict
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """The config; "smoke" makes it small, for tests, with scikit-image's photographs instead of CIFAR-10."""
-    if arg not in ("", "smoke"):
-        raise ValueError(f"{arg!r} must be 'smoke' or nothing")
-    smoke = arg == "smoke"
+    """The config; "small" is narrow and brief, "smoke" for tests, of scikit-image's photographs."""
+    if arg not in ("", "small", "smoke"):
+        raise ValueError(f"{arg!r} must be 'small', 'smoke' or nothing")
+    small, smoke = arg == "small", arg == "smoke"
     size = 8 if smoke else 32
     num_mixtures = 2 if smoke else 10
     config = ConfigDict()
@@ -32,32 +35,37 @@ def get_config(arg: str = "") -> ConfigDict:
         config.data = dict(source=dict(cls="jgr.data.tfds.TFDS", dataset="cifar10", split="train"))
         test = dict(source=dict(cls="jgr.data.tfds.TFDS", dataset="cifar10", split="test"))
     dims = 3 * size**2
+    blocks = ((1, 1), (4, 2), (8, 4), (16, 7), (32, 10))
+    if small:
+        blocks = ((1, 1), (4, 2), (8, 3), (16, 3), (32, 2))
+    if smoke:
+        blocks = ((1, 1), (8, 1))
     config.task = dict(
         cls="jgr.tasks.hierarchical_vae.HierarchicalVAE",
         network=dict(
             cls="jgr.models.vdvae.VDVAE",
-            blocks=((1, 1), (8, 1)) if smoke else ((1, 1), (4, 2), (8, 4), (16, 7), (32, 10)),
+            blocks=blocks,
             channels=3,
             outputs=10 * num_mixtures,  # what the likelihood needs of a pixel
-            width=4 if smoke else 192,
-            bottleneck=4 if smoke else 48,
+            width=4 if smoke else 48 if small else 192,
+            bottleneck=4 if smoke else 16 if small else 48,
             latent_channels=2 if smoke else 16,
         ),
         likelihood=dict(cls="jgr.losses.likelihoods.DiscretizedLogisticMixture", num_mixtures=num_mixtures),
         optimizer=dict(
             rule=dict(cls="optax.adamw", b1=0.9, b2=0.9, weight_decay=0.01),
-            learning_rate=2e-4,
+            learning_rate=1e-3 if small else 2e-4,
             schedule=dict(warmup=1 if smoke else 100),
             clip_norm=200.0 * dims,  # openai/vdvae: 200, and 400 below, of a loss for each pixel and channel
         ),
         skip_norm=400.0 * dims,
     )
     config.train = dict(
-        num_steps=2 if smoke else 300_000,
+        num_steps=2 if smoke else 3000 if small else 300_000,
         batch_size=8 if smoke else 32,
         log_every=1 if smoke else 100,
-        checkpoint_every=1 if smoke else 10_000,
-        sample_every=2 if smoke else 10_000,
+        checkpoint_every=1 if smoke else 500 if small else 10_000,
+        sample_every=2 if smoke else 500 if small else 10_000,
         num_samples=4 if smoke else 100,
         average=dict(half_life="220000 examples"),  # a decay of 0.9999 a step
     )
@@ -66,7 +74,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     if smoke:
         metrics |= dict(fd_pixels=dict(cls="jgr.metrics.distribution.FrechetDistance"))
-    else:  # its weights come by `jgr weights inception`
+    elif not small:  # its weights come by `jgr weights inception`
         inception = dict(cls="jgr.metrics.inception.Inception", resize="tf1_bilinear")
         metrics |= dict(fid=dict(cls="jgr.metrics.distribution.FrechetDistance", extractor=inception))
     config.evaluation = dict(

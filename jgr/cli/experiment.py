@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     runs, out = Path(options.runs or f"runs/{name}"), Path(options.out or f"results/{name}")
     if options.dry_run:
         for one in plan(study, runs, only):
-            print(f"{one.state:12} {one.path}  {one.arm.config}")
+            print(f"{one.state:12} {one.path}  {one.arm.config}{f': {one.problem}' if one.problem else ''}")
         return 0
     if options.rebuild:
         print(rebuild(study, out), end="")
