@@ -38,7 +38,7 @@ class Context:
             ConfigError: If there is none, or it lies outside jgr, optax and flax without trust.
         """
         if not isinstance(path, str) or "." not in path:
-            raise ConfigError(f'{key} = {path!r} is not an import path such as "my_package.my_module.MyClass"')
+            raise ConfigError(f'{key} = {path!r} is not an import path such as "{_example(path)}"')
         self._consent(path, path, key)
         found = _import(path, key)
         self._consent(getattr(found, "__module__", None) or type(found).__module__, path, key)
@@ -50,6 +50,13 @@ class Context:
                 f"{key} = {path!r} is none of the parts of jgr, optax and flax that a config is made of: read that "
                 "code, then allow it with --trust (trust=True in Python)"
             )
+
+
+def _example(name: object) -> str:
+    """An import path that ends in a name, of what jgr has loaded so far; else any."""
+    modules = sorted(module for module in sys.modules if module.startswith("jgr."))
+    found = (f"{module}.{name}" for module in modules if isinstance(name, str) and hasattr(sys.modules[module], name))
+    return next(found, "my_package.my_module.MyClass")
 
 
 def _import(path: str, key: str) -> Any:

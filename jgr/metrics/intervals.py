@@ -13,7 +13,7 @@ import numpy as np
 from scipy import stats
 
 _FEWEST = 5  # values that a bootstrap needs
-_MOST = 2000  # beyond, a mean of that many is normal enough
+_MOST = 500  # beyond, a mean of that many is normal enough
 _RESAMPLES = 4999
 
 
@@ -49,7 +49,7 @@ def bootstrap_interval(
     """Of the mean of many values, such as those of single images, by the studentised bootstrap.
 
     Efron & Tibshirani 1993, An Introduction to the Bootstrap, section 12.5, "bootstrap-t". Of fewer than 5 values, or
-    more than 2,000, it is `mean_interval`.
+    more than 500, it is `mean_interval`.
 
     Args:
         values: At least 2. For the difference of two models on the same images: the differences.

@@ -155,8 +155,8 @@ class RecordExplorer(Exploration):
         """Latents of a vector, of a task that encodes and decodes them."""
         if not isinstance(self.task, LatentDecoder):
             raise ConfigError(
-                f"{use}: {self._name} of this run has no latents to go along: it lacks the methods posterior_mean and "
-                "decode of jgr.tasks.task.LatentDecoder"
+                f"{use}: {self._name} of this run does not find the latents of images: it lacks the methods "
+                "posterior_mean and decode of jgr.tasks.task.LatentDecoder"
             )
         batch = self._read(np.zeros(1, np.int32))
         return int(jax.eval_shape(self._posterior_mean, for_sampling(self.state), batch).shape[1])

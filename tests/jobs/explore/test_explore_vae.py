@@ -403,7 +403,7 @@ def test_an_image_is_filled_in_by_a_generator_without_a_likelihood(digits_run):
             "record = 10 must be from 0 to 9, the places in stripes-test",
         ),
         (Linear(), lambda made: made.traverse(span=0.0), "traverse: span = 0.0 must be above 0"),
-        (Plain(), lambda made: made.traverse(), "traverse: Plain of this run has no latents to go along"),
+        (Plain(), lambda made: made.traverse(), "traverse: Plain of this run does not find the latents of images"),
         (Plain(), lambda made: made.encode(), "encode: Plain of this run has no encoder"),
         (Linear(), lambda made: made.latent_map(), "latent_map: a plane has 2 latents, and Linear of this run has 3"),
         (Linear(), lambda made: made.latent_map(side=1), "latent_map: side = 1 must be at least 2"),
