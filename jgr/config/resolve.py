@@ -6,7 +6,6 @@ from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict
-from ml_collections.config_dict import placeholder
 from ml_collections.config_flags import config_flags
 
 from jgr.config.imports import Context, call_file
@@ -112,7 +111,7 @@ def _override(root: Slot, completed: dict[str, Any], key: str, text: str, contex
     if text.lower() == "none":
         parsed = slot.complete(None, place, context)
     else:
-        parsed = _parse(value if slot.empty_type is None else placeholder(slot.empty_type), place, text)
+        parsed = _parse(slot.typed(value), place, text)
         parsed = slot.complete(parsed, place, context)
     return _with(completed, key.split("."), parsed)
 

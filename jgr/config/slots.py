@@ -13,6 +13,8 @@ import types
 import typing
 from typing import Any
 
+from ml_collections.config_dict import placeholder
+
 from jgr.config.duration import DurationMark, parse_duration
 from jgr.config.imports import Context, import_path, suggest
 from jgr.errors import ConfigError
@@ -48,6 +50,10 @@ class Slot(abc.ABC):
     def is_section(self) -> bool:
         """Whether {} stands for an object with the defaults of all its fields."""
         return False
+
+    def typed(self, value: Any) -> Any:
+        """A value of the type that a text on the command line is to be parsed as, given the one it replaces."""
+        return value if self.empty_type is None else placeholder(self.empty_type)
 
     empty_type: type | None = None  # the type of a value that is None for now, for the command line
 
@@ -186,8 +192,14 @@ class _Mapping(Slot):
         return self.inner
 
 
+@dataclasses.dataclass(frozen=True)
 class _Any(Slot):
     """A field whose annotation says nothing a config could check: a dict with `cls` is built, the rest passes."""
+
+    plain: type | None = None  # what a value that is not there yet is parsed as on the command line
+
+    def typed(self, value: Any) -> Any:
+        return placeholder(self.plain) if value is None and self.plain is not None else value
 
     def complete(self, value: Any, key: str, context: Context) -> Any:
         if isinstance(value, collections.abc.Mapping) and "cls" in value:
@@ -355,7 +367,7 @@ def slot_for(annotation: Any) -> Slot:
         rest = [argument for argument in arguments if argument is not type(None)]
         if len(rest) < len(arguments) and len(rest) == 1:
             return _Optional(slot_for(rest[0]))
-        return _Any()
+        return _Any(next((kind for kind in (float, int, bool, str) if kind in rest), None))
     if origin is typing.Literal:
         return _Choice(arguments)
     if origin is tuple:

@@ -54,6 +54,11 @@ class Root:
     row: tuple[Base, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class Drawn(Base):
+    amount: int | float | Section = dataclasses.field(kw_only=True)
+
+
 HERE = __name__
 WIDE, DEEP = f"{HERE}.Wide", f"{HERE}.Deep"
 PART = {"part": {"cls": WIDE}}
@@ -70,6 +75,14 @@ def test_defaults_of_named_classes_are_filled_in():
     assert config.section.length == 10
     assert config.optimizer.rule.cls == "optax.adam"
     assert config.optimizer.rule.b1 == 0.9
+
+
+def test_a_number_or_an_object_of_a_class_named_on_the_command_line():
+    drawn = ("part.cls", f"{HERE}.Drawn")
+    assert resolved(PART, drawn, ("part.amount", "0.5")).part.amount == 0.5
+    assert resolved(PART, drawn, ("part.amount", "25/255")).part.amount == 25 / 255
+    with pytest.raises(ConfigError, match=r"config\.part\.amount = 'much' must be of type float"):
+        resolved(PART, drawn, ("part.amount", "much"))
 
 
 def test_resolving_twice_changes_nothing():
