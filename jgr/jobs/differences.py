@@ -69,7 +69,7 @@ def difference(first: Scores, second: Scores) -> Difference:
     """The difference of two rows: in pairs of the same records, else of seeds (Welch's t)."""
     value = first.mean - second.mean
     if first.records is not None and second.records is not None and first.records.keys() == second.records.keys():
-        pairs = [value - second.records[name] for name, value in first.records.items()]
+        pairs = [own - second.records[name] for name, own in first.records.items()]
         if len(pairs) > 1:
             return Difference(value, bootstrap_interval(pairs), f"{len(pairs)} records in pairs")
     counts = len(first.values), len(second.values)

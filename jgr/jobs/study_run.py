@@ -49,7 +49,8 @@ def run_study(
     Args:
         study: The study.
         runs: The folder of its runs.
-        out: The folder of its results: `rows.jsonl`, `manifest.json`, `table.md`, `table.csv` and `table.tex`.
+        out: The folder of its results: `rows.jsonl`, `manifest.json`, `table.{md,csv,tex}`, and by run what single
+            records scored (`records`) and the learning curve (`curves`).
         command: The command line, for the manifests.
         only: Names of arms; all when empty.
         evaluate_again: Whether runs that have results are scored again, as after a change of the evaluation.

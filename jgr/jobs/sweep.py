@@ -52,52 +52,24 @@ class Choice:
         return random_state.choice(self.values)
 
 
-def grid(
-    config: str,
-    values: Mapping[str, Sequence[Any]],
-    *,
-    overrides: Mapping[str, Any] | None = None,
-    seeds: tuple[int, ...] = (0,),
-    prefix: str = "",
-) -> tuple[Arm, ...]:
-    """An arm for every combination, the last key's values changing first.
-
-    Args:
-        config: The config file, perhaps with ":ARG".
-        values: Those to try, by dotted key.
-        overrides: Other values for keys that do not vary.
-        seeds: Of each arm's trainings.
-        prefix: What the arms' names begin with.
+def grid(values: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Every combination of values by dotted key, the last key's changing first.
 
     Raises:
-        ConfigError: A key has no values, or two combinations would have one name.
+        ConfigError: A key has no values.
     """
     if empty := [key for key, tried in values.items() if not tried]:
         raise ConfigError(f"grid: {empty[0]} has no values to try")
-    combinations = [dict(zip(values, tried, strict=True)) for tried in itertools.product(*values.values())]
-    return listed(config, combinations, overrides=overrides, seeds=seeds, prefix=prefix)
+    return [dict(zip(values, tried, strict=True)) for tried in itertools.product(*values.values())]
 
 
-def drawn(
-    config: str,
-    ranges: Mapping[str, Uniform | LogUniform | Choice],
-    num: int,
-    *,
-    seed: int = 0,
-    overrides: Mapping[str, Any] | None = None,
-    seeds: tuple[int, ...] = (0,),
-    prefix: str = "",
-) -> tuple[Arm, ...]:
-    """Arms of values that are drawn: random search (Bergstra & Bengio 2012). The first arms of more are the same.
+def drawn(ranges: Mapping[str, Uniform | LogUniform | Choice], num: int, *, seed: int = 0) -> list[dict[str, Any]]:
+    """Random search (Bergstra & Bengio 2012): combinations of values that are drawn; the first of more are the same.
 
     Args:
-        config: The config file, perhaps with ":ARG".
         ranges: What is drawn, by dotted key.
-        num: How many arms.
+        num: How many combinations, all different.
         seed: Of the draws.
-        overrides: Other values for keys that do not vary.
-        seeds: Of each arm's trainings.
-        prefix: What the arms' names begin with.
 
     Raises:
         ConfigError: `num` is below 1, or there are fewer combinations.
@@ -110,11 +82,11 @@ def drawn(
         if combination not in found:
             found.append(combination)
         if len(found) == num:
-            return listed(config, found, overrides=overrides, seeds=seeds, prefix=prefix)
+            return found
     raise ConfigError(f"drawn: num = {num}, but only {len(found)} combinations were found: take fewer, or wider ranges")
 
 
-def listed(
+def sweep(
     config: str,
     combinations: Iterable[Mapping[str, Any]],
     *,
@@ -122,7 +94,14 @@ def listed(
     seeds: tuple[int, ...] = (0,),
     prefix: str = "",
 ) -> tuple[Arm, ...]:
-    """An arm for each combination of values by dotted key; for the other arguments see `grid`.
+    """An arm for each combination of values: of `grid`, of `drawn`, or listed.
+
+    Args:
+        config: The config file, perhaps with ":ARG".
+        combinations: Values by dotted key.
+        overrides: Other values for keys that do not vary.
+        seeds: Of each arm's trainings.
+        prefix: What the arms' names begin with.
 
     Raises:
         ConfigError: Two combinations would have one name, or there is none.
