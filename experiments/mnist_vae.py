@@ -9,7 +9,7 @@ from jgr.jobs.study import Arm, Study
 
 VAE = "configs/vae/vae_mnist.py"
 BOUND = {"evaluation.metrics.log_likelihood.num_samples": 1000}
-SHORT = BOUND | {"train.num_steps": "200 epochs"}
+SHORT = BOUND | {"train.num_steps": "100 epochs"}
 
 
 def get_study() -> Study:
@@ -25,7 +25,7 @@ def get_study() -> Study:
             ),
             Arm(name="conditional", config=f"{VAE}:conditional", overrides=SHORT),
             Arm(name="mixture", config=f"{VAE}:mixture", overrides=SHORT),
-            Arm(name="two-stage", config=f"{VAE}:two_stage", overrides=BOUND | {"train.num_steps": "100 epochs"}),
+            Arm(name="two-stage", config=f"{VAE}:two_stage", overrides=SHORT),
             Arm(name="vq-vae", config="configs/vae/vq_vae_mnist.py"),
             Arm(name="hierarchical", config="configs/vae/hierarchical_vae_mnist.py"),
         ),
