@@ -13,8 +13,8 @@ Neither time nor scores were measured yet. Another prepared data set of the same
 
     --config.data.source.dataset=NAME --config.evaluation.data.source.dataset=NAME
 
-With `stylegan2_cifar10.py:small` narrow networks begin to learn MNIST, enlarged to 32x32, in 2,000 steps: 26 minutes on
-one CPU core that was shared (`results/small_gans`).
+With `stylegan2_cifar10.py:small` narrow networks learn to draw MNIST's digits by class, enlarged to 32x32, in 2,000
+steps: 20 to 33 minutes on one CPU core that was shared (`results/small_gans`).
 """
 
 from ml_collections import ConfigDict
