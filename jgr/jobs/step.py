@@ -20,6 +20,7 @@ from jgr.errors import ConfigError, JgrError
 from jgr.flops import count_flops
 from jgr.jobs.experiment import Experiment
 from jgr.mesh import Mesh
+from jgr.norm import squared_norm
 from jgr.rng import purpose_key, step_key
 from jgr.scan import scan
 from jgr.state import TrainState, advance_average, leaves_by_name
@@ -146,7 +147,7 @@ def _finite_checks(state: TrainState, metrics: dict[str, Any]) -> dict[str, Any]
     overflows where one is beyond 1e19.
     """
     checks = {
-        f"{FINITE}{network}/parameters": jnp.isfinite(optax.tree.norm(params, squared=True))
+        f"{FINITE}{network}/parameters": jnp.isfinite(squared_norm(params))
         for network, params in state.params.items()
     }
     losses = {name: value for name, value in metrics.items() if name.endswith("loss") and not name.startswith(FINITE)}

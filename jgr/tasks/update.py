@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Key
 
 from jgr.errors import ConfigError
 from jgr.mesh import gathered
+from jgr.norm import squared_norm
 from jgr.optim import Optimizer
 from jgr.rng import record_keys
 from jgr.scan import scan
@@ -62,7 +63,7 @@ def update(
     loss, model_state, metrics, gradients = _accumulated(
         loss_fn, params, state.model_state, batch, keys, optimizer.micro_batches, name
     )
-    norm = optax.tree.norm(gradients)
+    norm = jnp.sqrt(squared_norm(gradients))
     changes, opt_state = optimizer.transformation().update(gradients, state.opt_state[name], params)
     params = optax.apply_updates(params, changes)
     reported = {
