@@ -48,15 +48,27 @@ def dcgan_mnist(settings: Settings) -> Program:
 
 
 def dcgan_cifar10(settings: Settings) -> Program:
-    """`configs/gan/dcgan_cifar10.py`."""
-    return _trained("gan/dcgan_cifar10.py", settings)
+    """`configs/gan/dcgan_cifar10.py` with the networks and the updates of `dcgan_mnist`."""
+    config = _on_images("gan/dcgan_cifar10.py", settings)
+    config.task.generator.width = config.task.discriminator.width
+    config.task.discriminator.batch_norm = False
+    config.task.generator_multiple = 1
+    for optimizer in (config.task.generator_optimizer, config.task.discriminator_optimizer):
+        optimizer.rule.b2 = 0.999
+        optimizer.schedule.decay = "constant"
+    config.train.average = dict(half_life="100000 examples")
+    return trained(opened(config, settings))
 
 
 def _trained(config_file: str, settings: Settings) -> Program:
+    return trained(opened(_on_images(config_file, settings), settings))
+
+
+def _on_images(config_file: str, settings: Settings) -> ConfigDict:
     """A config on the row's images."""
     config = load_config_file(f"{CONFIGS / config_file}{':smoke' if settings.smoke else ''}")
     config.data.source = dict(cls="speed_jgr.Images", path=settings.images)
-    return trained(opened(config, settings))
+    return config
 
 
 def opened(config: ConfigDict, settings: Settings) -> Experiment:

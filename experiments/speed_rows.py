@@ -112,7 +112,7 @@ ROWS = [
     ),
     Row(
         name="dcgan_cifar10",
-        about=f"configs/gan/dcgan_cifar10.py, {_LOOP}, flips",
+        about=f"configs/gan/dcgan_cifar10.py with the networks and the updates of dcgan_mnist, {_LOOP}, flips",
         batch=64,
         jgr="speed_jgr:dcgan_cifar10",
         torch="speed_torch:dcgan_cifar10",

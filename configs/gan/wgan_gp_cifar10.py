@@ -6,8 +6,8 @@
 
 The recipe is w86763777/pytorch-gan-collections' (WGANGP_CIFAR10_CNN), which reports an Inception score of 7.66 and an
 FID of 19.83, of 50,000 images against the training set. It has one update of the critic a step, where the paper has
-five. That recipe also adds uniform noise of up to 1/256 to images in [0, 1]; this one does not. Neither averages
-weights or flips images.
+five, and averages no weights. The critic's last matrix starts there with a standard deviation of .02, here of .016, by
+Glorot's rule.
 
 Neither time nor scores were measured yet. Another prepared data set of the same size:
 
@@ -30,6 +30,7 @@ def get_config(arg: str = "") -> ConfigDict:
     else:
         config.data = dict(source=dict(cls="jgr.data.tfds.TFDS", dataset="cifar10", split="train"))
     real = dict(config.data)
+    config.data.augment = dict(flip=True)
     adam = dict(
         rule=dict(cls="optax.adam", b1=0.0, b2=0.9),
         learning_rate=2e-4,

@@ -108,7 +108,7 @@ def _override(root: Slot, completed: dict[str, Any], key: str, text: str, contex
         value, place = _item(value, name), f"{place}.{name}"
     if isinstance(value, Mapping) and text.lower() != "none":
         raise ConfigError(f"{place} is a group: set one of its keys, {', '.join(f'{place}.{name}' for name in value)}")
-    if text.lower() == "none":
+    if text.lower() == "none" and not slot.knows_none:
         parsed = slot.complete(None, place, context)
     else:
         parsed = _parse(slot.typed(value), place, text)

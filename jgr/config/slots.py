@@ -51,6 +51,11 @@ class Slot(abc.ABC):
         """Whether {} stands for an object with the defaults of all its fields."""
         return False
 
+    @property
+    def knows_none(self) -> bool:
+        """Whether the text "none" on the command line is a string as others are, and does not stand for None."""
+        return False
+
     def typed(self, value: Any) -> Any:
         """A value of the type that a text on the command line is to be parsed as, given the one it replaces."""
         return value if self.empty_type is None else placeholder(self.empty_type)
@@ -79,6 +84,10 @@ class _Plain(Slot):
     @property
     def empty_type(self) -> type:  # type: ignore[override]
         return self.kind
+
+    @property
+    def knows_none(self) -> bool:
+        return self.kind is str
 
 
 def _article(noun: str) -> str:
@@ -112,6 +121,10 @@ class _Choice(Slot):
 
     def build(self, value: Any, key: str, context: Context) -> Any:
         return value
+
+    @property
+    def knows_none(self) -> bool:
+        return "none" in self.allowed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,6 +75,11 @@ class HierarchicalVAE(Task):
             raise ConfigError(f"skip_norm = {self.skip_norm} must be positive, or None to skip no update")
         if self.num_classes is not None and self.num_classes < 2:
             raise ConfigError(f"num_classes = {self.num_classes} must be at least 2; None for an unconditional VAE")
+        if getattr(self.network, "num_classes", self.num_classes) != self.num_classes:
+            raise ConfigError(
+                f"network.num_classes = {self.network.num_classes}, but num_classes = {self.num_classes}: set both "
+                "alike"
+            )
 
     @property
     def averaged_networks(self) -> tuple[str, ...]:

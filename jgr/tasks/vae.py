@@ -85,6 +85,16 @@ class VAE(Task):
             raise ConfigError(f"encoder: {type(self.encoder).__qualname__} needs an int field latent_dim")
         if self.num_classes is not None and self.num_classes < 2:
             raise ConfigError(f"num_classes = {self.num_classes} must be at least 2; None for an unconditional VAE")
+        if getattr(self.decoder, "latent_dim", self._latent_dim) != self._latent_dim:
+            raise ConfigError(
+                f"decoder.latent_dim = {self.decoder.latent_dim}, but encoder.latent_dim = {self._latent_dim}: set "
+                "both alike"
+            )
+        for name, network in (("encoder", self.encoder), ("decoder", self.decoder)):
+            if getattr(network, "num_classes", self.num_classes) != self.num_classes:
+                raise ConfigError(
+                    f"{name}.num_classes = {network.num_classes}, but num_classes = {self.num_classes}: set both alike"
+                )
         if self.aggregate is not None and self.num_classes is not None:
             raise ConfigError(
                 "aggregate: a model of the latents of all classes would mix them up; take num_classes=None"

@@ -59,6 +59,13 @@ class Drawn(Base):
     amount: int | float | Section = dataclasses.field(kw_only=True)
 
 
+@dataclasses.dataclass(frozen=True)
+class Told(Base):
+    labels: str = "folder"
+    mode: Literal["all", "none"] = "all"
+    maybe: str | None = "some"
+
+
 HERE = __name__
 WIDE, DEEP = f"{HERE}.Wide", f"{HERE}.Deep"
 PART = {"part": {"cls": WIDE}}
@@ -141,6 +148,12 @@ def test_a_section_that_is_none_may_be_given_and_taken():
     given = resolved(PART, ("nothing.amount", "3"), ("nothing.kind", "y"))
     assert to_plain(given)["nothing"] == to_plain(resolved(PART))["section"] | {"amount": 3.0, "kind": "y"}
     assert to_plain(resolved(PART | {"nothing": {}}, ("nothing", "none")))["nothing"] is None
+
+
+def test_the_word_none_is_a_string_where_one_is_wanted():
+    told = ("part.cls", f"{HERE}.Told")
+    part = resolved(PART, told, ("part.labels", "none"), ("part.mode", "none"), ("part.maybe", "none")).part
+    assert (part.labels, part.mode, part.maybe) == ("none", "none", None)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,19 @@ from jgr.jobs.experiment import Experiment, open_experiment
 from jgr.jobs.step import Step, abstract_state, initial_state, make_loader, make_step, trace_step
 from jgr.state import TrainState
 
-DIGITS = f"{Path(__file__).resolve().parents[2]}/configs/gan/dcgan_digits.py:smoke"
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+DIGITS = f"{CONFIGS}/gan/dcgan_digits.py:smoke"
+ENLARGED = {"data.source.cls": "jgr.data.digits.Digits", "data.source.split": "all", "data.resize": 28}
+MODELS = {  # of each what else its smoke argument is given
+    "gan/stylegan2_cifar10.py": {"task.penalties.r1.interval": 2},
+    "gan/r3gan_cifar10.py": {},
+    "gan/sngan_resnet_cifar10.py": {},
+    "image_to_image/cyclegan_horse2zebra.py": {},
+    "vae/vae_digits.py": {"task.objective.annealing.steps": 3},
+    "vae/vq_vae_mnist.py": ENLARGED,
+    "vae/hierarchical_vae_mnist.py": ENLARGED,
+}
+QUICK = ("vae/vae_digits.py",)
 
 
 def opened(**train):
@@ -40,20 +52,42 @@ def compiled():
     jax.monitoring.unregister_event_duration_listener(listen)
 
 
-@pytest.mark.parametrize("steps_per_call", [1, 2])
-def test_no_call_after_the_first_compiles(compiled, steps_per_call):
-    cadences = dict.fromkeys(("log_every", "checkpoint_every", "sample_every"), 2)
-    experiment = opened(steps_per_call=steps_per_call, **cadences)
+def compilations(experiment, num_steps, compiled):
+    """How many programs each call of a training compiled, and its metrics."""
     loader = make_loader(experiment)
     abstract = abstract_state(experiment, loader)
     step, state = make_step(experiment, loader, abstract), initial_state(experiment, loader, abstract)
-    counts, penalties = [], []
-    for call, batches in enumerate(loader.batches(0, 12)):
+    counts, metrics = [], []
+    for call, batches in enumerate(loader.batches(0, num_steps)):
         before = len(compiled)
-        state, metrics = step(state, loader.arrays, batches, call * steps_per_call)
+        state, reported = step(state, loader.arrays, batches, call * loader.steps_per_call)
         jax.block_until_ready(state)
         counts.append(len(compiled) - before)
-        penalties += np.asarray(metrics["discriminator/r1"]).tolist()
+        metrics.append(reported)
+    return counts, metrics
+
+
+@pytest.mark.parametrize(
+    "model", [model if model in QUICK else pytest.param(model, marks=pytest.mark.slow) for model in MODELS]
+)
+def test_a_model_is_compiled_in_the_first_call_once_for_each_case(compiled, model):
+    """One program, and one more where a penalty is due at some steps only."""
+    config = load_config_file(f"{CONFIGS / model}:smoke")
+    config.mesh = dict(data=1)
+    config.train.num_steps = 4
+    config.evaluation.metrics = {}
+    overrides = [(name, str(value)) for name, value in MODELS[model].items()]
+    experiment = open_experiment(resolve(config, Experiment, overrides))
+    counts, _ = compilations(experiment, 4, compiled)
+    assert counts == [1 + len(experiment.task.intervals), 0, 0, 0]
+
+
+@pytest.mark.parametrize("steps_per_call", [1, 2])
+def test_no_call_after_the_first_compiles(compiled, steps_per_call):
+    cadences = dict.fromkeys(("log_every", "checkpoint_every", "sample_every"), 2)
+    counts, metrics = compilations(opened(steps_per_call=steps_per_call, **cadences), 12, compiled)
+    penalties = [value for reported in metrics for value in np.asarray(reported["discriminator/r1"]).tolist()]
+    assert counts[0] > 0
     assert sum(counts[1:]) == 0
     # the value of a penalty stays until it is computed again, at every third step
     assert [later != earlier for earlier, later in itertools.pairwise(penalties)] == [

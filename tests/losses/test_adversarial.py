@@ -42,6 +42,20 @@ def test_closed_forms(loss, real, fake, discriminator, generator, shape):
     np.testing.assert_allclose(loss.generator(fake_logits, given), generator, rtol=1e-6, atol=1e-20)
 
 
+@pytest.mark.parametrize("loss", [non_saturating, saturating, least_squares, hinge, wasserstein, relativistic])
+@pytest.mark.parametrize("real", [-50.0, 0.0, 50.0])
+@pytest.mark.parametrize("fake", [-50.0, 0.0, 50.0])
+def test_values_and_gradients_are_finite_at_extreme_logits(loss, real, fake):
+    real_logits, fake_logits = jnp.full(3, real), jnp.full(3, fake)
+    given = real_logits if loss.pairs else None
+    for value, slope in (
+        jax.value_and_grad(loss.discriminator, argnums=(0, 1))(real_logits, fake_logits),
+        jax.value_and_grad(loss.generator)(fake_logits, given),
+    ):
+        assert np.isfinite(value)
+        assert all(np.isfinite(part).all() for part in jax.tree.leaves(slope))
+
+
 def test_losses_are_means_over_the_batch():
     real_logits, fake_logits = jnp.array([0.0, 50.0]), jnp.array([0.0, -50.0])
     np.testing.assert_allclose(non_saturating.discriminator(real_logits, fake_logits), LOG2, rtol=1e-6)

@@ -6,7 +6,8 @@ import pytest
 from flax import linen as nn
 
 from jgr.errors import ConfigError
-from jgr.models import dcgan
+from jgr.losses.adversarial import AdversarialLoss, non_saturating
+from jgr.models import dcgan, sngan
 from jgr.optim import Optimizer
 from jgr.rng import record_keys
 from jgr.tasks.gan import GAN
@@ -62,6 +63,45 @@ def test_each_network_is_moved_by_its_own_update_only(state):
         after, _ = jax.jit(task.step)(fresh, batch(images(1, 1, 4)), jax.random.key(1))
         assert equal(after.params[still], fresh.params[still])
         assert not equal(after.params[moving], fresh.params[moving])
+
+
+def nothing(*logits):
+    """A loss that is 0 whatever the networks do."""
+    return 0.0 * logits[0].sum()
+
+
+@pytest.mark.parametrize("still", ["generator", "discriminator"])
+def test_no_gradient_of_ones_loss_reaches_the_other(state, still):
+    """Where one's own loss is 0 its parameters stay, bit for bit, while the other's loss moves the other."""
+    parts = {"generator": non_saturating.generator, "discriminator": non_saturating.discriminator}
+    sgd = Optimizer(rule=optax.sgd, learning_rate=1.0)
+    task = make_task(
+        loss=AdversarialLoss(**parts | {still: nothing}), generator_optimizer=sgd, discriminator_optimizer=sgd
+    )
+    fresh = jax.jit(task.init)(jax.random.key(0), {"image": images(0, 4)})
+    after, metrics = jax.jit(task.step)(fresh, batch(images(1, 1, 4)), jax.random.key(1))
+    (moving,) = {"generator", "discriminator"} - {still}
+    assert float(metrics[f"{still}/gradient_norm"]) == 0.0
+    assert equal(after.params[still], fresh.params[still])
+    assert float(metrics[f"{moving}/gradient_norm"]) > 0.0
+    assert not equal(after.params[moving], fresh.params[moving])
+
+
+def test_spectral_vectors_are_moved_by_the_discriminators_own_passes_only():
+    """One power iteration for the real and one for the generated images, none for the generator's update."""
+    task = make_task(
+        generator=dcgan.Generator(image_size=8, width=4, latent_dim=6),
+        discriminator=sngan.Discriminator(image_size=8, width=2),
+    )
+    reals = images(0, 4)[:, :8, :8]
+    state = jax.jit(task.init)(jax.random.key(0), {"image": reals})
+    after, _ = jax.jit(task.step)(state, batch(reals[None]), jax.random.key(1))
+    variables = {"params": state.params["discriminator"], **state.model_state["discriminator"]}
+    for _ in range(2):  # whatever the images are
+        _, changed = task.discriminator.apply(variables, reals, train=True, mutable=["spectral"])
+        variables |= changed
+    assert_close(after.model_state["discriminator"], {"spectral": variables["spectral"]})
+    assert not equal(after.model_state["discriminator"], state.model_state["discriminator"])
 
 
 def test_batch_statistics_belong_to_the_network_that_is_updated(task, state, stepped):

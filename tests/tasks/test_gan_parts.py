@@ -104,6 +104,23 @@ class Brighter(Augmentation):
         return {"strength": state["strength"] + 0.1 * real_sign * num_images / 4}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Noisy(Augmentation):
+    """Adds noise, drawn anew for each image."""
+
+    def __call__(self, images, keys, strength):
+        return images + jax.vmap(lambda key: jax.random.normal(key, images.shape[1:]))(keys)
+
+    def init(self):
+        return {}
+
+    def strength(self, state):
+        return jnp.float32(1.0)
+
+    def adapt(self, state, real_sign, num_images, step):
+        return state
+
+
 def make(**fields):
     defaults = {"generator": Painter(), "discriminator": Critic(), "loss": wasserstein}
     return GAN(**{**defaults, "generator_optimizer": SGD, "discriminator_optimizer": SGD, **fields})
@@ -232,6 +249,25 @@ def test_the_augmentation_is_of_all_images_and_adapts():
     assert float(metrics["discriminator/augmentation"]) == 0.5
     assert abs(float(after.extra["augmentation"]["strength"]) - 0.5) <= 0.1 + 1e-6
     assert "discriminator/real_sign" not in metrics
+
+
+def test_every_step_augments_anew():
+    """The same networks and images in two steps: what is drawn for real and generated images is drawn again."""
+    task = make(augmentation=Noisy(), generator_optimizer=FROZEN, discriminator_optimizer=FROZEN)
+    state, step = started(task), jax.jit(task.step)
+    (_, first), (_, again), (_, second) = (step(state, batch(), jax.random.key(seed)) for seed in (1, 1, 2))
+    for name in ("discriminator/real_logits", "discriminator/fake_logits", "generator/loss"):
+        assert float(first[name]) == float(again[name]) != float(second[name])
+
+
+@pytest.mark.parametrize("num", [1, 2, 7])
+def test_penalties_do_not_depend_on_the_batchs_size(num):
+    """Means over records: of a matrix, whose slope is the same everywhere, the same whatever their number."""
+    task = make(penalties={"gp": GradientPenalty(), "r1": R1(gamma=2.0)})
+    slope = float(jnp.linalg.norm(started(task).params["discriminator"]["matrix"]["kernel"])) / 2
+    _, metrics = jax.jit(task.step)(started(task), batch(num), KEY)
+    np.testing.assert_allclose(metrics["discriminator/gp"], 10 * (slope - 1) ** 2, rtol=1e-4)
+    np.testing.assert_allclose(metrics["discriminator/r1"], slope**2, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("loss", "matters"), [(hinge, True), (relativistic, False)])

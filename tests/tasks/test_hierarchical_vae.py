@@ -268,6 +268,7 @@ def test_networks_that_do_not_fit(task, shape, message):
         ({"temperature": -0.5}, "temperature = -0.5"),
         ({"skip_norm": 0.0}, "skip_norm = 0.0"),
         ({"num_classes": 1}, "num_classes = 1"),
+        ({"num_classes": 10}, r"^network\.num_classes = None, but num_classes = 10: set both alike"),
     ],
 )
 def test_impossible_fields(fields, message):

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import linen as nn
 
@@ -8,6 +9,7 @@ from jgr.errors import ConfigError, DataError
 from jgr.losses.gaussian import DiagonalGaussian
 from jgr.losses.likelihoods import Bernoulli, DiscretizedLogisticMixture, Gaussian
 from jgr.losses.variational import ELBO, ImportanceWeighted
+from jgr.mesh import Mesh
 from jgr.models.latent_priors import GaussianMixture
 from jgr.models.mlp_vae import Decoder, Encoder
 from jgr.optim import Optimizer
@@ -73,6 +75,25 @@ def test_training_raises_the_elbo(objective):
     assert after["vae/elbo"] > before["vae/elbo"] + 1.0
     np.testing.assert_allclose(after["vae/elbo"], after["vae/reconstruction"] - after["vae/kl"], rtol=1e-5)
     assert 0 <= after["vae/largest_kl"] <= after["vae/kl"]
+
+
+@pytest.mark.parametrize(
+    "objective", [ELBO(free_bits=0.05), ImportanceWeighted(num_samples=4, doubly_reparameterized=True)]
+)
+def test_a_batch_over_four_devices_gives_the_same(objective):
+    """Free bits are of the whole batch's mean, noise of each record, wherever it lies."""
+    task = vae(objective=objective, optimizer=Optimizer(rule=optax.sgd, learning_rate=0.1), num_classes=3)
+    batch, mesh = batch_of(), Mesh()
+    state = task.init(jax.random.key(0), batch)
+    whole, metrics = jax.jit(task.step)(state, in_step(batch), jax.random.key(1))
+    with mesh.entered():
+        cut = jax.device_put(in_step(batch), mesh.batch(axis=1))
+        after, reported = jax.jit(task.step, out_shardings=mesh.replicated)(
+            jax.device_put(state, mesh.replicated), cut, jax.random.key(1)
+        )
+    assert cut["image"].sharding.shard_shape(cut["image"].shape)[1] == 2
+    for ours, theirs in ((after.params, whole.params), (reported, metrics)):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), ours, theirs)
 
 
 def test_reported_elbo_is_that_of_the_posterior(fitted):
@@ -216,7 +237,6 @@ class Normed(nn.Module):
             "config.task.decoder gives 4x4x1, but DiscretizedLogisticMixture .* needs 4x4x15",
         ),
         ({"encoder": Normed()}, "config.task.encoder: Normed keeps batch_stats besides parameters"),
-        ({"encoder": Encoder(latent_dim=4)}, "latents of length 4, but latent_dim = 3"),
     ],
 )
 def test_networks_that_do_not_fit(fields, words):
@@ -227,6 +247,12 @@ def test_networks_that_do_not_fit(fields, words):
 def test_impossible_fields():
     with pytest.raises(ConfigError, match="num_classes = 1 must be at least 2"):
         vae(num_classes=1)
+    with pytest.raises(ConfigError, match=r"^decoder\.latent_dim = 3, but encoder\.latent_dim = 4: set both alike"):
+        vae(encoder=Encoder(latent_dim=4))
+    with pytest.raises(ConfigError, match=r"^encoder\.num_classes = None, but num_classes = 3: set both alike"):
+        vae(num_classes=3, encoder=Encoder(latent_dim=3))
+    with pytest.raises(ConfigError, match=r"^decoder\.num_classes = 3, but num_classes = None: set both alike"):
+        vae(decoder=Decoder(image_size=SIDE, latent_dim=3, num_classes=3))
     with pytest.raises(ConfigError, match=r"aggregate\.prior\.latent_dim = 5 must be that of the encoder, 3"):
         vae(aggregate=Aggregate(prior=GaussianMixture(latent_dim=5)))
     with pytest.raises(ConfigError, match="aggregate: a model of the latents of all classes"):
