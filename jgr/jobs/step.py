@@ -147,8 +147,7 @@ def _finite_checks(state: TrainState, metrics: dict[str, Any]) -> dict[str, Any]
     overflows where one is beyond 1e19.
     """
     checks = {
-        f"{FINITE}{network}/parameters": jnp.isfinite(squared_norm(params))
-        for network, params in state.params.items()
+        f"{FINITE}{network}/parameters": jnp.isfinite(squared_norm(params)) for network, params in state.params.items()
     }
     losses = {name: value for name, value in metrics.items() if name.endswith("loss") and not name.startswith(FINITE)}
     return checks | {f"{FINITE}{name}": jnp.isfinite(value) for name, value in losses.items()}
