@@ -26,7 +26,10 @@ def get_study() -> Study:
             Arm(
                 name="iwae-50",
                 config=IWAE,
-                overrides={"train.init_from.path": "runs/mnist_likelihood/iwae-5-s0"},
+                overrides={
+                    "train.num_steps": "10 epochs",
+                    "train.init_from.path": "runs/mnist_likelihood/iwae-5-s0",
+                },
             ),
         ),
         published=tuple(
@@ -40,7 +43,7 @@ def get_study() -> Study:
         ),
         notes=(
             "Nats of each test image by 5,000 samples over all 10,000, each binarised once by its brightness.",
-            "Schedule: vae 600 epochs; iwae-5 80 more from there; iwae-50 20 more from there. 100 images a step, "
+            "Schedule: vae 600 epochs; iwae-5 80 more from there; iwae-50 10 more from there. 100 images a step, "
             "Adam, 1e-3, which falls as a cosine in each.",
         ),
         pictures=True,
