@@ -24,12 +24,12 @@ def get_study() -> Study:
             Arm(name="noisy", config=f"{CLASSICAL}:noisy"),
         ),
         published=tuple(
-            Published(name=name, metric="psnr", value=value, source=source, note=note)
-            for name, value, source, note in (
-                ("BM3D", 28.57, SWINIR, "MATLAB's noise"),
-                ("DnCNN-S", 29.23, "Zhang et al. 2017, table II", "MATLAB's noise"),
-                ("DnCNN-S, the released weights above", 29.21, "github.com/SaoYan/DnCNN-PyTorch", "unseeded noise"),
-                ("SwinIR", 29.50, SWINIR, "MATLAB's noise"),
+            Published(name=name, metric="psnr", value=value, source=source, note=note, arm=arm)
+            for name, arm, value, source, note in (
+                ("BM3D", "bm3d", 28.57, SWINIR, "MATLAB's noise"),
+                ("DnCNN-S", "dncnn-s-released", 29.23, "Zhang et al. 2017, table II", "MATLAB's noise, other weights"),
+                ("DnCNN-S", "dncnn-s-released", 29.21, "github.com/SaoYan/DnCNN-PyTorch", "unseeded noise"),
+                ("SwinIR", None, 29.50, SWINIR, "MATLAB's noise"),
             )
         ),
         notes=("The checkpoint of edsr-half-resolution was chosen on 20 images held out of Train400.",),

@@ -22,6 +22,7 @@ def get_study() -> Study:
                 metric="accuracy",
                 value=0.9905,
                 source="LeCun et al. 1998, figure 9: 0.95 % error",
+                arm="cnn-mnist",
                 note="without distortions, which this one has in part: shifts by up to 2 pixels",
             ),
         ),

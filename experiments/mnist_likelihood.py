@@ -33,12 +33,12 @@ def get_study() -> Study:
             ),
         ),
         published=tuple(
-            Published(name=name, metric="log_likelihood", value=value, source=source, note=note)
-            for name, value, source, note in (
-                ("VAE", -86.76, PAPER, LONG),
-                ("IWAE, 50 samples", -84.78, PAPER, LONG),
-                ("VAE", -86.35, "github.com/nbip/IWAE", ""),
-                ("IWAE, 50 samples", -84.59, "github.com/nbip/IWAE", ""),
+            Published(name=name, metric="log_likelihood", value=value, source=source, note=note, arm=arm)
+            for name, arm, value, source, note in (
+                ("VAE", "vae", -86.76, PAPER, LONG),
+                ("IWAE, 50 samples", "iwae-50", -84.78, PAPER, LONG),
+                ("VAE", "vae", -86.35, "github.com/nbip/IWAE", ""),
+                ("IWAE, 50 samples", "iwae-50", -84.59, "github.com/nbip/IWAE", ""),
             )
         ),
         notes=(

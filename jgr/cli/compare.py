@@ -1,12 +1,15 @@
 """Put runs side by side: the config keys that differ, and each metric with its protocol.
 
-Runs that differ only in seed share a row: mean ± standard deviation, and how many seeds.
+Runs that differ only in seed share a row: mean ± standard deviation, and how many seeds. Columns of one metric that
+cannot be compared stand in tables of their own. What the runs took stands below.
 
   jgr compare runs/a runs/b --format=tex --out=table.tex
   jgr compare runs/* --rank=fd_pixels
 """
 
 import argparse
+import shutil
+import sys
 from pathlib import Path
 
 
@@ -31,7 +34,9 @@ def run(options: argparse.Namespace) -> int:
     from jgr.jobs.compare import compare
 
     comparison = compare(options.runs, rank=options.rank, select=options.select)
-    table = comparison.format(options.format)
+    on_terminal = sys.stdout.isatty() and not options.out
+    width = shutil.get_terminal_size().columns if on_terminal else None
+    table = comparison.format(options.format, width=width, styled=on_terminal)
     if options.out:
         print(write_text(Path(options.out), table + "\n"))
     else:

@@ -22,9 +22,9 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
+def add_run(parser: argparse.ArgumentParser, what: str = "a run's folder") -> None:
     """An existing run, and consent to the code that its config names."""
-    parser.add_argument("run", metavar="RUN", help="a run's folder")
+    parser.add_argument("run", metavar="RUN", help=what)
     parser.add_argument(
         "--trust",
         action="store_true",

@@ -17,8 +17,9 @@ from typing import Any, Literal
 
 from jgr.config import flatten
 from jgr.errors import RunError
-from jgr.jobs.differences import Difference, Records, Scores, difference
-from jgr.jobs.table import Cell, Column, Comparison, Row
+from jgr.jobs.costs import device_kind, mean_costs, read_costs, run_costs
+from jgr.jobs.differences import Records, Scores, leader
+from jgr.jobs.table import Cell, Column, Comparison, Row, columns_named, incomparable
 from jgr.metrics.metric import Better
 from jgr.run import rows as result_rows
 from jgr.run.folder import RunFolder
@@ -38,6 +39,8 @@ class ComparedRun:
         scored: What it scored.
         better: Which values of a metric are better, by its name.
         notes: What a reader must know.
+        costs: What it took, by the names of `jgr.jobs.table.COSTS`.
+        device: What trained it.
     """
 
     name: str
@@ -47,6 +50,8 @@ class ComparedRun:
     scored: "Scored"
     better: dict[str, Better]
     notes: tuple[str, ...] = ()
+    costs: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    device: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,13 +116,12 @@ def compared(runs: Sequence[ComparedRun], rank: str | None = None) -> Comparison
             scores = {
                 place: _scores(group, column) for place, group in enumerate(groups) if column in rows[place].cells
             }
-            best, lead = _leader(scores, [row.name for row in rows], direction)
+            best, lead = leader(scores, [row.name for row in rows], direction)
             rows = [_marked(row, column) if place in best else row for place, row in enumerate(rows)]
             leads |= {column: lead} if lead else {}
     if rank is not None:
         rows = _ranked(rows, columns, rank, better)
-    notes = [*_notes(runs, rows), *_incomparable(columns)]
-    return Comparison(rows=tuple(rows), columns=columns, config_keys=keys, notes=tuple(notes), leads=leads)
+    return Comparison(tuple(rows), columns, keys, tuple(_notes(runs, rows)), leads, better)
 
 
 def _read(path: Path, name: str, select: str) -> ComparedRun:
@@ -137,7 +141,18 @@ def _read(path: Path, name: str, select: str) -> ComparedRun:
     if found.eval_seeds > 1:
         notes.append(f"{name}: over {found.eval_seeds} evaluation seeds")
     better: dict[str, Better] = {row["metric"]: row["better"] for row in chosen if "better" in row}
-    return ComparedRun(name, manifest.get("run", name), seed, config, found, better, tuple(notes))
+    known = read_costs(folder, chosen)
+    return ComparedRun(
+        name,
+        manifest.get("run", name),
+        seed,
+        config,
+        found,
+        better,
+        tuple(notes),
+        run_costs(known, chosen),
+        device_kind(known),
+    )
 
 
 def scored(rows: Sequence[dict[str, Any]], records_folder: Path) -> Scored:
@@ -215,7 +230,15 @@ def _row(group: Sequence[ComparedRun], keys: Iterable[str], columns: Iterable[Co
             interval = _scores(group, column).interval()
             limits = (None, None) if interval is None else (interval.low, interval.high)
             cells[column] = Cell(_mean(values), std, len(values), steps, weights, *limits)
-    return Row(_braced(names), tuple(run.id for run in group), tuple(run.seed for run in group), config, cells)
+    return Row(
+        name=_braced(names),
+        runs=tuple(run.id for run in group),
+        seeds=tuple(run.seed for run in group),
+        config=config,
+        cells=cells,
+        costs=mean_costs([run.costs for run in group]),
+        devices=tuple(sorted({run.device for run in group if run.device})),
+    )
 
 
 def _braced(names: Sequence[str]) -> str:
@@ -244,58 +267,20 @@ def _scores(group: Sequence[ComparedRun], column: Column) -> Scores:
     )
 
 
-def _leader(scores: Mapping[int, Scores], names: Sequence[str], direction: Better) -> tuple[list[int], str]:
-    """The rows that are better than every other by more than luck, by place, and what to say of the best.
-
-    Args:
-        scores: Of one column, by place.
-        names: Of all rows.
-        direction: Which values are better.
-    """
-    sign = 1.0 if direction == "higher" else -1.0
-    known = sorted(
-        (place for place in scores if not math.isnan(scores[place].mean)), key=lambda place: -sign * scores[place].mean
-    )
-    if len(known) < 2:
-        return [], ""
-    first, *others = known
-    gaps = {other: difference(scores[first], scores[other]) for other in others}
-    apart = all(gap.holds for gap in gaps.values())
-    # Beside the first that it cannot be told apart from, else the next.
-    nearest = next((other for other, gap in gaps.items() if not gap.holds), others[0])
-    return [first] if apart else [], f"{names[first]} {_lead(gaps[nearest], names[nearest])}"
-
-
-def _lead(gap: Difference, other: str) -> str:
-    """What to say of the best row and another, after its name."""
-    if gap.value == 0.0:
-        return f"and {other} score the same"
-    if gap.interval is None:
-        return f"is best, but nothing says how far luck reaches beside {other}: {gap.basis}"
-    low, high = sorted((abs(gap.interval.low), abs(gap.interval.high)))
-    if gap.holds:
-        return f"is ahead of {other} by {_limits(abs(gap.value), low, high)} ({gap.basis})"
-    return f"and {other} are not told apart: {_limits(gap.value, gap.interval.low, gap.interval.high)} ({gap.basis})"
-
-
-def _limits(value: float, low: float, high: float) -> str:
-    return f"{value:.3g} [{low:.3g}, {high:.3g}]"
-
-
 def _marked(row: Row, column: Column) -> Row:
     """The row with one cell marked as the best."""
     return dataclasses.replace(row, cells={**row.cells, column: dataclasses.replace(row.cells[column], best=True)})
 
 
 def _ranked(rows: Sequence[Row], columns: Sequence[Column], rank: str, directions: Mapping[str, Better]) -> list[Row]:
-    metric, *words = rank.split() or [""]
-    of_metric = [column for column in columns if column.metric == metric]
-    matching = [c for c in of_metric if all(word in (c.dataset, c.protocol, f"n={c.n}") for word in words)]
+    matching = columns_named(columns, rank)
+    metric = rank.partition(" ")[0]
     if not matching:
+        of_metric = [column for column in columns if column.metric == metric]
         known = sorted({column.metric for column in columns} if not of_metric else map(str, of_metric))
         raise RunError(f"cannot rank by {rank!r}: no run has it; there is {', '.join(known) or 'nothing evaluated'}")
     if len(matching) > 1:
-        differences = "; ".join(_incomparable(matching, "")) or metric
+        differences = "; ".join(incomparable(matching, "")) or metric
         raise RunError(
             f"cannot rank by {rank!r}, the values are not comparable: {differences}; evaluate all runs alike, or name "
             f"one: rank={str(matching[0])!r}"
@@ -316,22 +301,11 @@ def _ranked(rows: Sequence[Row], columns: Sequence[Column], rank: str, direction
 def _notes(runs: Sequence[ComparedRun], rows: Sequence[Row]) -> list[str]:
     notes = [note for run in runs for note in run.notes]
     for row in rows:
+        newest = max((cell.steps for cell in row.cells.values()), default=())
         for column, cell in row.cells.items():
             if cell.seeds < len(row.seeds):
                 notes.append(f"{row.name}: {column} is of {cell.seeds} of {len(row.seeds)} seeds")
-    return notes
-
-
-def _incomparable(columns: Iterable[Column], prefix: str = "not ranked: ") -> list[str]:
-    """For each metric of several columns, in what they differ."""
-    by_metric = collections.defaultdict(list)
-    for column in columns:
-        by_metric[column.metric].append(column)
-    notes = []
-    for metric, same in by_metric.items():
-        for field in ("protocol", "dataset", "n"):
-            values = sorted({getattr(column, field) for column in same})
-            if len(values) > 1:
-                name = "sizes n" if field == "n" else f"{field}s"
-                notes.append(f"{prefix}{metric} has {len(values)} {name}: {', '.join(map(str, values))}")
+            if cell.steps != newest:
+                steps = " and ".join(map(str, cell.steps))
+                notes.append(f"{row.name}: {column} is of step {steps}, not of {' and '.join(map(str, newest))}")
     return notes

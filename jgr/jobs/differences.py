@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from jgr.metrics.intervals import Interval, bootstrap_interval, mean_interval, welch_interval
+from jgr.metrics.metric import Better
 
 Records = Mapping[str, float]
 """The value of each record, by its name."""
@@ -76,3 +77,41 @@ def difference(first: Scores, second: Scores) -> Difference:
     if min(counts) > 1 and all(map(math.isfinite, first.values + second.values)):
         return Difference(value, welch_interval(first.values, second.values), f"{counts[0]} and {counts[1]} seeds")
     return Difference(value, None, "one seed" if max(counts) == 1 else f"{counts[0]} and {counts[1]} seeds")
+
+
+def leader(scores: Mapping[int, Scores], names: Sequence[str], direction: Better) -> tuple[list[int], str]:
+    """The rows that are better than every other by more than luck, by place, and what to say of the best.
+
+    Args:
+        scores: Of one column, by place.
+        names: Of all rows.
+        direction: Which values are better.
+    """
+    sign = 1.0 if direction == "higher" else -1.0
+    known = sorted(
+        (place for place in scores if not math.isnan(scores[place].mean)), key=lambda place: -sign * scores[place].mean
+    )
+    if len(known) < 2:
+        return [], ""
+    first, *others = known
+    gaps = {other: difference(scores[first], scores[other]) for other in others}
+    apart = all(gap.holds for gap in gaps.values())
+    # Beside the first that it cannot be told apart from, else the next.
+    nearest = next((other for other, gap in gaps.items() if not gap.holds), others[0])
+    return [first] if apart else [], f"{names[first]} {_lead(gaps[nearest], names[nearest])}"
+
+
+def _lead(gap: Difference, other: str) -> str:
+    """What to say of the best row and another, after its name."""
+    if gap.value == 0.0:
+        return f"and {other} score the same"
+    if gap.interval is None:
+        return f"is best, but nothing says how far luck reaches beside {other}: {gap.basis}"
+    low, high = sorted((abs(gap.interval.low), abs(gap.interval.high)))
+    if gap.holds:
+        return f"is ahead of {other} by {_limits(abs(gap.value), low, high)} ({gap.basis})"
+    return f"and {other} are not told apart: {_limits(gap.value, gap.interval.low, gap.interval.high)} ({gap.basis})"
+
+
+def _limits(value: float, low: float, high: float) -> str:
+    return f"{value:.3g} [{low:.3g}, {high:.3g}]"

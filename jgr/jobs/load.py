@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from jgr.checkpoint import Checkpointer
 from jgr.config import resolve
 from jgr.errors import CheckpointError, ConfigError
+from jgr.jobs.costs import describe_networks
 from jgr.jobs.experiment import Evaluation, Experiment, open_evaluation, open_experiment
 from jgr.jobs.explore.explorer import Explorer
 from jgr.jobs.sampling import make_sample
@@ -186,6 +187,10 @@ class Run:
     def results(self) -> list[dict[str, Any]]:
         """The rows of `results.jsonl`, of equal ones the newest."""
         return self.folder.results()
+
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """Of each network, how many parameters it has and whether it is evaluated or only trains."""
+        return describe_networks(self.experiment.task, self._abstract)
 
     @cached_property
     def _checkpoints(self) -> Checkpointer:

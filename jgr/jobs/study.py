@@ -44,10 +44,12 @@ class Published:
 
     Args:
         name: What was measured: the model's name.
-        metric: The metric, as the study's rows call it.
+        metric: The metric, as the study's rows call it. Where it was measured on several data sets or by several
+            protocols, words after its name say which: "psnr set5-rgb@6cebe9db1ae4bdff".
         value: The number.
         source: Paper and table, or repository.
         note: In what its protocol differs from ours; nothing if it does not.
+        arm: The arm whose numbers it stands beside; a row of its own where None.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Published:
     value: float
     source: str
     note: str = ""
+    arm: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -85,6 +88,9 @@ class Study:
             raise ConfigError(f"a study needs arms of different names, not {names}")
         if self.step not in _STEPS:
             raise ConfigError(f"step = {self.step!r} must be one of {', '.join(_STEPS)}")
+        for one in self.published:
+            if one.arm not in (None, *names):
+                raise ConfigError(f"published {one.name}: arm = {one.arm!r} must be None or one of {', '.join(names)}")
 
     def step_of(self, arm: Arm) -> str:
         """Which checkpoints of an arm's runs are scored."""

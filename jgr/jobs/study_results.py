@@ -7,18 +7,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jgr.config import flatten
 from jgr.errors import RunError
 from jgr.files import disk_errors, read_json, write_csv, write_json, write_text
 from jgr.jobs.compare import ComparedRun, compared, scored
+from jgr.jobs.costs import device_kind, read_costs, run_costs
+from jgr.jobs.document import Heading, Paragraph, markdown
+from jgr.jobs.layout import blocks, costs
+from jgr.jobs.load import Run
 from jgr.jobs.observe import MEASURED
 from jgr.jobs.study import Study, folder_name
-from jgr.jobs.study_plan import Planned, override_texts
-from jgr.jobs.table import Column, Comparison, format_value
+from jgr.jobs.study_plan import Planned, override_texts, run_config
+from jgr.jobs.table import COSTS, Comparison, Reference, columns_named, csv_text, format_value
 from jgr.run import jsonl
 from jgr.run.folder import RunFolder
 from jgr.run.records import NAMES, find_values, short_names
 
 _RECORDS = "records"
+_TIMES = "How long it took on which device: [times.md](times.md). That alone differs where a study is run again."
 
 
 def gather(planned: Sequence[Planned], out: str | Path, pictures: bool = False) -> None:
@@ -113,11 +119,29 @@ def rebuild(study: Study, out: str | Path) -> str:
     arms = {arm.name for arm in study.arms}
     manifest = {"runs": {run: known for run, known in manifest["runs"].items() if known["arm"] in arms}}
     comparison = tabulated(study, rows, manifest, out / _RECORDS)
-    table = _markdown(study, comparison)
+    scores = _with_costs(comparison, times=False)
+    table = markdown([Heading(study.title, level=1), *blocks(scores), Paragraph(_TIMES)]) + "\n"
     write_text(out / "table.md", table)
-    for form in ("csv", "tex"):
-        write_text(out / f"table.{form}", comparison.format(form) + "\n")
+    for form in ("csv", "tex", "json"):
+        write_text(out / f"table.{form}", scores.format(form) + "\n")
+    times = _with_costs(comparison, times=True)
+    write_text(out / "times.md", markdown([Heading(study.title, level=1), *costs(times)]) + "\n")
+    write_text(out / "times.csv", csv_text([one for one in times.records() if one["kind"] == "time"]) + "\n")
     return table
+
+
+def _with_costs(comparison: Comparison, times: bool) -> Comparison:
+    """The table with those costs alone that are, or are not, of the machine."""
+    return dataclasses.replace(
+        comparison,
+        rows=tuple(
+            dataclasses.replace(
+                row,
+                costs={name: cost for name, cost in row.costs.items() if COSTS[name].is_time == times},
+            )
+            for row in comparison.rows
+        ),
+    )
 
 
 def tabulated(
@@ -132,39 +156,72 @@ def tabulated(
         records_folder: Where each run has a folder of what single records scored.
     """
     arms = {arm.name: arm for arm in study.arms}
+    places = {name: place for place, name in enumerate(arms)}
     runs = []
-    for run, known in manifest["runs"].items():
+    for run, known in sorted(manifest["runs"].items(), key=lambda one: (places[one[1]["arm"]], one[1]["seed"])):
         select = "best" if study.step_of(arms[known["arm"]]) == "best" else "last"
         of_run = [row for row in rows if row["run"] == run and row["select"] == select]
         found = scored(of_run, records_folder / folder_name(known["arm"], known["seed"]))
         better = {row["metric"]: row["better"] for row in of_run}
         # The arm stands for the config: runs of one arm share a row.
-        config = {"arm": known["arm"]}
-        runs.append(ComparedRun(known["arm"], run, known["seed"], config, found, better))
+        config, costs_of_run = {"arm": known["arm"]}, run_costs(known, of_run)
+        device = device_kind(known)
+        runs.append(
+            ComparedRun(known["arm"], run, known["seed"], config, found, better, costs=costs_of_run, device=device)
+        )
     comparison = compared(runs)
-    rows_of_arms = tuple(dataclasses.replace(row, config={}) for row in comparison.rows)
-    seeds = sorted({len({row["eval_seed"] for row in rows if row["run"] == run}) for run in manifest["runs"]})
-    notes = [*study.notes]
-    if seeds and seeds[-1] > 1:
-        notes.append(f"Each run was scored with {seeds[-1]} sampling seeds; their mean counts.")
-    return dataclasses.replace(comparison, rows=rows_of_arms, config_keys=(), notes=(*notes, *comparison.notes))
+    references, unplaced = _references(study, comparison)
+    seeds = max((len({row["eval_seed"] for row in rows if row["run"] == run}) for run in manifest["runs"]), default=1)
+    notes = [*study.notes, *unplaced]
+    if seeds > 1:
+        notes.append(f"Each run was scored with {seeds} sampling seeds; their mean counts.")
+    return dataclasses.replace(
+        comparison,
+        rows=tuple(dataclasses.replace(row, config={}) for row in comparison.rows),
+        config_keys=(),
+        notes=(*notes, *comparison.notes),
+        references=references,
+    )
+
+
+def _references(study: Study, comparison: Comparison) -> tuple[tuple[Reference, ...], list[str]]:
+    """The published numbers that belong beside a column, and sentences on those that belong beside none, or several."""
+    rows = {row.name: row for row in comparison.rows}
+    found, unplaced = [], []
+    for one in study.published:
+        columns = columns_named(comparison.columns, one.metric)
+        row = rows.get(one.arm) if one.arm is not None else None
+        if row is not None:
+            columns = [column for column in columns if column in row.cells]
+        if len(columns) == 1:
+            beside = row.name if row is not None else None
+            found.append(Reference(one.name, beside, columns[0], one.value, one.source, one.note))
+        else:
+            note = f"; {one.note}" if one.note else ""
+            unplaced.append(
+                f"Published, beside none of the columns: {one.name}, {one.metric} {format_value(one.value)} "
+                f"({one.source}{note})."
+            )
+    return tuple(found), unplaced
 
 
 def _summary(one: Planned, folder: RunFolder) -> dict[str, Any]:
-    """What a study keeps of the manifest of a run: what it takes to make its row again."""
-    logged, manifest = folder.metrics(), folder.manifest()
+    """What a study keeps of the manifest of a run: what it takes to make its row again, and what it took."""
+    manifest, took = folder.manifest(), read_costs(folder, one.rows)
     return {
         "arm": one.arm.name,
         "seed": one.seed,
         "config": one.arm.config,
         "overrides": dict(override_texts(one.arm.overrides)),
         "config_hash": one.config_hash,
+        "config_values": flatten(run_config(one.arm, one.seed)),
         "command": manifest["command"],
         "git": [{key: state[key] for key in ("commit", "dirty") if key in state} for state in manifest["git"][:1]],
         "data": manifest.get("data"),
         "versions": manifest["environment"]["versions"],
-        "devices": manifest["environment"].get("devices"),
-        "train_s": logged[-1]["elapsed_s"] if logged else None,
+        **took,
+        # Manifests of older runs do not tell.
+        "networks": took["networks"] or Run(folder.path, trust=True).networks(),
     }
 
 
@@ -172,41 +229,3 @@ def _kept(out: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     if not (out / "rows.jsonl").exists():
         return [], {"runs": {}}
     return jsonl.read(out / "rows.jsonl"), read_json(out / "manifest.json")
-
-
-def _by_test(comparison: Comparison) -> dict[str, Comparison]:
-    """A table for each data set and way to degrade it, where there are several; arms without a number there are absent.
-
-    What stands in one table can be compared, so notes on what cannot be fall away.
-    """
-    columns: dict[str, list[Column]] = {}
-    for column in comparison.columns:
-        words = (column.dataset.partition("@")[0], column.protocol.partition("/")[2])
-        columns.setdefault(" ".join(word for word in words if word), []).append(column)
-    if len(columns) < 2:
-        return {"": comparison}
-    return {
-        test: dataclasses.replace(
-            comparison,
-            columns=tuple(of_test),
-            rows=tuple(row for row in comparison.rows if any(column in row.cells for column in of_test)),
-            notes=(),
-        )
-        for test, of_test in columns.items()
-    }
-
-
-def _markdown(study: Study, comparison: Comparison) -> str:
-    lines = [f"# {study.title}"]
-    parts = _by_test(comparison)
-    for test, part in parts.items():
-        lines += ["", *([f"## {test}", ""] if len(parts) > 1 else []), part.format("md")]
-    if len(parts) > 1 and study.notes:
-        lines += ["", *(f"- {note}" for note in study.notes)]
-    if study.published:
-        lines += ["", "Published, not ranked with the above:", ""]
-        lines += [
-            f"- {one.name}: {one.metric} {format_value(one.value)} ({one.source}){f'; {one.note}' if one.note else ''}"
-            for one in study.published
-        ]
-    return "\n".join(lines) + "\n"

@@ -1,26 +1,19 @@
-"""A table of runs, and how it is written for a terminal, Markdown, LaTeX, CSV and JSON."""
+"""A table of runs: what differs between them, what they scored and what they took."""
 
-import collections
 import csv
 import dataclasses
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from tabulate import LATEX_ESCAPE_RULES, tabulate
-
 from jgr.files import json_values
+from jgr.metrics.metric import Better
 from jgr.run import rows as result_rows
 
 Format = Literal["md", "csv", "tex", "json", "text"]
-
-_MISSING = "–"
-# Stand-ins that no escaping touches, for what a format puts around a text.
-_BEST, _END, _LINE, _STACK = "\ue000", "\ue001", "\ue002", "\ue003"
-_TEX = {_BEST: r"\textbf{", _END: "}", _LINE: r" \\ ", _STACK: r"\shortstack{", "±": r"$\pm$", "–": "--"}
-_MARKDOWN_ESCAPES = {"\\": "\\\\", "|": "\\|", "*": "\\*", "<": "&lt;", "\n": " "}
+Kind = Literal["score", "published", "cost", "time"]
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -62,6 +55,49 @@ class Cell:
 
 
 @dataclasses.dataclass(frozen=True)
+class Cost:
+    """What the runs of a row took, in one respect; see `COSTS`.
+
+    Args:
+        mean: Over the runs for which it is known.
+        std: Their sample standard deviation; None of a single run, or where all took the same.
+        seeds: Runs for which it is known.
+    """
+
+    mean: float
+    std: float | None
+    seeds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CostKind:
+    """One way to count what a run took.
+
+    Args:
+        header: What a table calls it.
+        is_time: Whether it is of the machine: it differs between equal runs.
+    """
+
+    header: str
+    is_time: bool = False
+
+
+COSTS = {
+    "parameters": CostKind("parameters"),
+    "trained_parameters": CostKind("trained parameters"),
+    "gflop_per_image": CostKind("GFLOP an image"),
+    "gflop_per_step": CostKind("GFLOP a training step"),
+    "steps": CostKind("steps"),
+    "images_seen": CostKind("images seen"),
+    "train_s": CostKind("training, min", is_time=True),
+    "ms_per_image": CostKind("ms an image", is_time=True),
+}
+"""In the order of the tables. `parameters` are of the networks that are evaluated, `trained_parameters` of those that
+only train as well, such as a discriminator. `gflop_per_image` and `ms_per_image` are of the restoration of an image,
+the median of a test set; operations are of matrix products and convolutions."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Row:
     """Runs that differ only in their seed.
 
@@ -71,6 +107,8 @@ class Row:
         seeds: Their seeds.
         config: Value of each config key that differs between rows; a key the row lacks is absent.
         cells: Values by column.
+        costs: What they took, by the names of `COSTS`; what is not known is absent.
+        devices: Kinds of the devices that trained them.
     """
 
     name: str
@@ -78,6 +116,29 @@ class Row:
     seeds: tuple[int, ...]
     config: Mapping[str, Any]
     cells: Mapping[Column, Cell]
+    costs: Mapping[str, Cost] = dataclasses.field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """A number from elsewhere, which is never ranked.
+
+    Args:
+        name: What was measured.
+        row: The row that it stands beside; a row of its own where None.
+        column: The column that it stands beside.
+        value: The number.
+        source: Where it was published.
+        note: In what its protocol differs from ours.
+    """
+
+    name: str
+    row: str | None
+    column: Column
+    value: float
+    source: str
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +151,8 @@ class Comparison:
         config_keys: The dotted config keys that differ between rows, `seed` aside.
         notes: What a reader must know beside the numbers.
         leads: By column, how far its best row is ahead of the next, and whether by more than luck.
+        better: Which values of a metric are better, by its name, where that is known.
+        references: Numbers from elsewhere.
     """
 
     rows: tuple[Row, ...]
@@ -97,135 +160,102 @@ class Comparison:
     config_keys: tuple[str, ...]
     notes: tuple[str, ...]
     leads: Mapping[Column, str] = dataclasses.field(default_factory=dict)
+    better: Mapping[str, Better] = dataclasses.field(default_factory=dict)
+    references: tuple[Reference, ...] = ()
 
-    def format(self, form: Format = "text") -> str:
+    def format(self, form: Format = "text", *, width: int | None = None, styled: bool = False) -> str:
         """The table as text, without a line end after its last line.
 
         Args:
             form: "text" for a terminal, "md" (GitHub), "tex" (needs the package booktabs): four significant digits,
-                the best of each column marked where it is no luck, leads and notes below. "csv" and "json": one record
-                for each row and column, in full precision, with mean, std, interval and seeds apart; "json" holds
+                the best of each column marked where it is no luck, leads and notes below; columns of one metric that
+                cannot be compared stand in tables of their own. "csv" and "json": one record for each row and column,
+                published number and cost, in full precision, with mean, std, interval and seeds apart; "json" holds
                 leads and notes as well.
+            width: Characters of a line of "text"; as many as it takes when None.
+            styled: Whether "text" may have a terminal's codes.
 
         Raises:
             ValueError: `form` is none of these.
         """
+        from jgr.jobs import document, layout  # below this module
+
         if form == "csv":
-            return _csv(self._records())
+            return csv_text(self.records())
         if form == "json":
-            document = {"records": self._records(), "leads": self._leads(), "notes": list(self.notes)}
-            return json.dumps(json_values(document), indent=2, ensure_ascii=False)
+            document_ = {
+                "records": self.records(),
+                "leads": layout.leads(self),
+                "notes": list(self.notes),
+                "not_ranked": incomparable(self.columns),
+            }
+            return json.dumps(json_values(document_), indent=2, ensure_ascii=False)
         if form == "md":
-            return self._markdown()
+            return document.markdown(layout.blocks(self))
         if form == "tex":
-            return self._latex()
+            return document.latex(layout.blocks(self))
         if form == "text":
-            return self._text()
+            return document.plain(layout.blocks(self), width, styled)
         raise ValueError(f"form={form!r} must be one of md, csv, tex, json, text")
 
-    def _text(self) -> str:
-        headers, body = self._table()
-        headers = [header.replace(_LINE, "\n") for header in headers]
-        body = [[_replaced(text, {_BEST: "* ", _END: ""}) for text in line] for line in body]
-        table = tabulate(body, headers, tablefmt="simple", disable_numparse=True, colalign=self._alignment(headers))
-        best = ["* better than the others of its column by more than luck: 95 % intervals"] if self._has_best() else []
-        return "\n".join([table, *best, *self._leads(), *self.notes])
-
-    def _markdown(self) -> str:
-        headers, body = self._table()
-        marks = {_BEST: "**", _END: "**", _LINE: "<br>"}
-        headers, *body = [
-            [_replaced(_replaced(text, _MARKDOWN_ESCAPES), marks) for text in line] for line in [headers, *body]
-        ]
-        table = tabulate(body, headers, tablefmt="github", disable_numparse=True, colalign=self._alignment(headers))
-        notes = [f"- {_replaced(note, _MARKDOWN_ESCAPES)}" for note in (*self._leads(), *self.notes)]
-        return "\n".join([table, *([""] if notes else []), *notes])
-
-    def _latex(self) -> str:
-        headers, body = self._table()
-        headers = [f"{_STACK}{header}{_END}" if _LINE in header else header for header in headers]
-        table = tabulate(
-            body, headers, tablefmt="latex_booktabs", disable_numparse=True, colalign=self._alignment(headers)
-        )
-        notes = [
-            rf"\par{{\footnotesize {_replaced(note, LATEX_ESCAPE_RULES)}\par}}"
-            for note in (*self._leads(), *self.notes)
-        ]
-        return _replaced("\n".join([table, *notes]), _TEX)
-
-    def _table(self) -> tuple[list[str], list[list[str]]]:
-        """Headers and lines of the table, with stand-ins for what a format puts around them."""
-        described = self._described()
-        headers = ["run", *self.config_keys, *described, *map(_heading, self.columns)]
-        body = [
-            [
-                row.name,
-                *(_text(row.config[key]) if key in row.config else _MISSING for key in self.config_keys),
-                *(texts[position] for texts in described.values()),
-                *(_format_cell(row.cells.get(column)) for column in self.columns),
-            ]
-            for position, row in enumerate(self.rows)
-        ]
-        return headers, body
-
-    def _described(self) -> dict[str, list[str]]:
-        """Columns of what else differs, a text a row: how many seeds or which, evaluated steps, weights."""
-        described = {}
-        if any(len(row.seeds) > 1 for row in self.rows):
-            described["seeds"] = [str(len(row.seeds)) for row in self.rows]
-        elif len({row.seeds for row in self.rows}) > 1:
-            described["seed"] = [str(row.seeds[0]) for row in self.rows]
-        cells = [list(row.cells.values()) for row in self.rows]
-        steps = [{step for cell in line for step in cell.steps} for line in cells]
-        weights = [{name for cell in line for name in cell.weights} for line in cells]
-        if len(set().union(*steps)) > 1:
-            described["step"] = [_joined(line) for line in steps]
-        if len(set().union(*weights)) > 1:
-            described["weights"] = [_joined(line) for line in weights]
-        return described
-
-    def _leads(self) -> list[str]:
-        """What is known of the columns' best, a line a column."""
-        alike = collections.Counter(column.metric for column in self.columns)
-        return [
-            f"{column.metric if alike[column.metric] == 1 else column}: {self.leads[column]}"
-            for column in self.columns
-            if column in self.leads
-        ]
-
-    def _has_best(self) -> bool:
-        return any(cell.best for row in self.rows for cell in row.cells.values())
-
-    def _alignment(self, headers: Sequence[str]) -> list[str]:
-        described = len(headers) - len(self.columns)
-        return ["left"] * described + ["right"] * len(self.columns)
-
-    def _records(self) -> list[dict[str, Any]]:
+    def records(self) -> list[dict[str, Any]]:
+        """One record for each number: a row's score in a column, a published number, a cost, a time."""
         records = []
         for row in self.rows:
-            described: dict[str, Any] = {"row": row.name, "runs": list(row.runs)}
-            described |= {f"config.{key}": row.config.get(key) for key in self.config_keys}
-            for column, cell in row.cells.items() or [(None, None)]:
-                record = dict(described)
-                for field in dataclasses.fields(Column):
-                    record[field.name] = getattr(column, field.name, None)
-                for field in dataclasses.fields(Cell):
-                    value = getattr(cell, field.name, None)
-                    record[field.name] = list(value) if isinstance(value, tuple) else value
-                record["status"] = "missing" if cell is None else result_rows.status(cell.mean)
-                records.append(record)
+            for column, cell in row.cells.items():
+                records.append(self._record(row, "score", column, cell))
+            if not row.cells:
+                records.append(self._record(row, "score", None, None))
+        for one in self.references:
+            record = dict.fromkeys(records[0] if records else ()) | dataclasses.asdict(one.column)
+            record |= {"row": one.row or one.name, "runs": [], "kind": "published", "mean": one.value, "status": "ok"}
+            records.append(record | {"source": f"{one.name}: {one.source}", "note": one.note})
+        for row in self.rows:
+            for name, cost in row.costs.items():
+                column = Column(name, "", "", 0)
+                kind: Kind = "time" if COSTS[name].is_time else "cost"
+                record = self._record(row, kind, column, cost) | {"dataset": None, "protocol": None, "n": None}
+                records.append(record | ({"device": " ".join(row.devices)} if kind == "time" else {}))
         return records
 
+    def _record(self, row: Row, kind: Kind, column: Column | None, value: Cell | Cost | None) -> dict[str, Any]:
+        record: dict[str, Any] = {"row": row.name, "runs": list(row.runs)}
+        record |= {f"config.{key}": row.config.get(key) for key in self.config_keys}
+        record["kind"] = kind
+        for field in dataclasses.fields(Column):
+            record[field.name] = getattr(column, field.name, None)
+        for field in dataclasses.fields(Cell):
+            found = getattr(value, field.name, None)
+            record[field.name] = list(found) if isinstance(found, tuple) else found
+        record["status"] = "missing" if value is None else result_rows.status(value.mean)
+        return record | {"device": None, "source": None, "note": None}
 
-def _heading(column: Column) -> str:
-    return _LINE.join([column.metric, column.dataset, column.protocol, f"n={column.n}"])
+
+def columns_named(columns: Sequence[Column], words: str) -> list[Column]:
+    """The columns of a metric, such as "psnr", or of those the ones with the data set, protocol or size named after it.
+
+    >>> columns_named([Column("psnr", "set5", "u8", 5), Column("psnr", "bsd68", "u8", 68)], "psnr set5 n=5")
+    [Column(metric='psnr', dataset='set5', protocol='u8', n=5)]
+    """
+    metric, *rest = words.split() or [""]
+    return [
+        column
+        for column in columns
+        if column.metric == metric and all(word in (column.dataset, column.protocol, f"n={column.n}") for word in rest)
+    ]
 
 
-def _format_cell(cell: Cell | None) -> str:
-    if cell is None:
-        return _MISSING
-    text = format_value(cell.mean, cell.std)
-    return f"{_BEST}{text}{_END}" if cell.best else text
+def incomparable(columns: Sequence[Column], prefix: str = "not ranked: ") -> list[str]:
+    """For each metric of several columns, in what they differ."""
+    notes = []
+    for metric in dict.fromkeys(column.metric for column in columns):
+        same = [column for column in columns if column.metric == metric]
+        for field in ("protocol", "dataset", "n"):
+            values = sorted({getattr(column, field) for column in same})
+            if len(values) > 1:
+                name = "sizes n" if field == "n" else f"{field}s"
+                notes.append(f"{prefix}{metric} has {len(values)} {name}: {', '.join(map(str, values))}")
+    return notes
 
 
 def format_value(mean: float, std: float | None = None) -> str:
@@ -248,19 +278,10 @@ def format_value(mean: float, std: float | None = None) -> str:
     return f"{mean:.{decimals}f}" if std is None else f"{mean:.{decimals}f} ± {std:.{decimals}f}"
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else repr(value)
-
-
-def _joined(values: Iterable[Any]) -> str:
-    return ", ".join(map(str, sorted(set(values)))) or _MISSING
-
-
-def _replaced(text: str, replacements: Mapping[str, str]) -> str:
-    return "".join(replacements.get(character, character) for character in text)
-
-
-def _csv(records: Sequence[Mapping[str, Any]]) -> str:
+def csv_text(records: Sequence[Mapping[str, Any]]) -> str:
+    """Records of one kind of keys as CSV with a header, without a line end after its last line."""
+    if not records:
+        return ""
     out = io.StringIO()
     writer = csv.DictWriter(out, list(records[0]), lineterminator="\n")
     writer.writeheader()

@@ -14,6 +14,7 @@ from jgr.config import canonical_json, resolve
 from jgr.data.loader import Loader
 from jgr.data.source import fingerprint
 from jgr.errors import RunError
+from jgr.jobs.costs import describe_networks
 from jgr.jobs.experiment import Experiment, check_records, open_experiment
 from jgr.jobs.init_from import find_weights, with_weights
 from jgr.jobs.mirror import Mirror, TensorBoard, require_tensorboard
@@ -96,6 +97,7 @@ def train(
         on_main(lambda: check_sources(folder, sources))
         stack.enter_context(recorded_outcome(folder))
         on_main(lambda: enter_session(folder, resolved, sources, records, command, say))
+        folder.update_manifest(networks=describe_networks(experiment.task, abstract))
         done = found is not None and start == experiment.train.num_steps
         say(f"step {start} of {experiment.train.num_steps}" + (": nothing left to do" if done else ""))
         status = "completed"

@@ -41,6 +41,17 @@ def row(value, **fields):
     return result_row(**defaults | fields, value=value)
 
 
+def grids(comparison):
+    """The tables of the Markdown, each a list of lines of cells, without the rule below the header."""
+    found = [[]]
+    for line in comparison.format("md").splitlines():
+        if line.startswith("| "):
+            found[-1].append([cell.strip() for cell in line.strip("|").split(" | ")])
+        elif found[-1]:
+            found.append([])
+    return [[lines[0], *lines[2:]] for lines in found if lines]
+
+
 @pytest.fixture
 def make_run(tmp_path):
     def make(name, *results, status="completed", seed=0, **config):
@@ -62,8 +73,8 @@ def test_runs_that_differ_in_seed_only_are_folded(make_run):
     assert folded.seeds == (0, 1, 2)
     assert (cell.mean, cell.seeds, cell.best) == (6.0, 3, False)
     assert cell.std == pytest.approx(math.sqrt((9 + 1 + 16) / 2))  # ddof 1
-    [text] = [line for line in compare(paths).format("md").splitlines() if "gan" in line]
-    assert [entry.strip() for entry in text.strip("|").split("|")] == ["gan-s{0,1,2}", "3", "6.000 ± 3.606"]
+    _, line = grids(compare(paths))[0]
+    assert line == ["gan-s{0,1,2}", "3", "6.000 ± 3.606"]
 
 
 def test_a_repeated_seed_is_not_a_second_sample(make_run):
@@ -83,13 +94,34 @@ def test_only_differing_config_keys_are_columns(make_run):
     narrow = {"task": {"cls": "jgr.GAN", "width": 32, "depth": None}}
     comparison = compare([make_run("wide", row(2.0), **wide), make_run("narrow", row(1.0), seed=7, **narrow)])
     assert comparison.config_keys == ("optimizer.lr", "task.depth", "task.width")
-    lines = comparison.format("md").splitlines()
-    cells = [[entry.strip() for entry in line.strip("|").split("|")] for line in (lines[0], lines[2], lines[3])]
-    assert cells == [
-        ["run", "optimizer.lr", "task.depth", "task.width", "seed", f"fd_pixels<br>{DIGITS}<br>u8<br>n=50"],
+    assert grids(comparison)[0] == [
+        ["run", "optimizer.lr", "task.depth", "task.width", "seed", "fd_pixels ↓"],
         ["wide", "0.0002", "–", "64", "0", "2.000"],
         ["narrow", "0.001", "None", "32", "7", "1.000"],
     ]
+
+
+def test_many_differing_config_keys_stand_below_one_a_line(make_run):
+    keys = {f"k{number}": number for number in range(5)}
+    comparison = compare([make_run("a", row(1.0), **keys), make_run("b", row(2.0), only_here=True)])
+    scores, differing, _ = grids(comparison)
+    assert scores[0] == ["run", "fd_pixels ↓"]
+    assert differing[0] == ["key", "a", "b"]
+    assert differing[1:] == [*([f"k{n}", str(n), "–"] for n in range(5)), ["only_here", "–", "True"]]
+
+
+def test_what_all_columns_share_is_said_once(make_run):
+    metrics = ("fd_cnn@12ab", "recall_cnn@12ab")
+    alike = [row(1.0, metric=metric, protocol=f"{metric}_u8_n50") for metric in metrics]
+    text = compare([make_run("a", *alike)]).format("md")
+    assert grids(compare([make_run("a2", *alike)]))[0][0] == ["run", "fd_cnn ↓", "recall_cnn ↓"]
+    assert text.startswith(f"On {DIGITS}, n = 50.\n\n| run |")
+    assert "- Protocols: fd_cnn@12ab_u8_n50; recall_cnn@12ab_u8_n50." in text
+    other = compare([make_run("b", alike[0], row(1.0, metric="bits", protocol="discrete", n=9))])
+    assert "- Protocols: bits: discrete n = 9; fd_cnn@12ab_u8_n50 n = 50." in other.format("md")
+    assert grids(compare([make_run("c", row(1.0, metric="fd@1"), row(1.0, metric="fd@2"))]))[0][0] == [
+        "run", "fd@1 ↓", "fd@2 ↓",
+    ]  # fmt: skip
 
 
 def test_runs_called_alike_are_told_apart_by_path(make_run):
@@ -113,11 +145,15 @@ def test_newest_step_and_averaged_weights_count(make_run):
 
 
 def test_steps_and_weights_are_shown_where_they_differ(make_run):
-    same = compare([make_run("a", row(1.0), x=1), make_run("b", row(2.0), x=2)])
-    assert "step" not in same.format()
+    same, took = grids(compare([make_run("a", row(1.0), x=1), make_run("b", row(2.0), x=2)]))
+    assert same[0] == ["run", "x", "fd_pixels ↓"]
+    assert took[1] == ["a", "100", "6,400"]
     other = compare([make_run("c", row(1.0), x=1), make_run("d", row(2.0, step=500, weights="raw"), x=2)])
-    assert re.search(r"c +1 +100 +ema +1\.000\n", other.format())
-    assert re.search(r"d +2 +500 +raw +2\.000\n", other.format())
+    scores, took = grids(other)
+    assert scores[1:] == [["c", "1", "ema", "1.000"], ["d", "2", "raw", "2.000"]]
+    assert [line[:2] for line in took] == [["run", "steps"], ["c", "100"], ["d", "500"]]
+    one = compare([make_run("e", row(1.0), row(2.0, metric="kid", step=500))])
+    assert one.notes == (f"e: fd_pixels {DIGITS} u8 n=50 is of step 100, not of 500",)
 
 
 def test_evaluation_seeds_of_a_run_are_averaged_and_noted(make_run):
@@ -202,7 +238,10 @@ def test_values_of_two_protocols_are_not_ranked(make_run):
     paths = [make_run("a", row(1.0, protocol="u8"), x=1), make_run("b", row(2.0, protocol="float"), x=2)]
     comparison = compare(paths)
     assert not any(cell.best for found in comparison.rows for cell in found.cells.values())
-    assert comparison.notes == ("not ranked: fd_pixels has 2 protocols: float, u8",)
+    assert json.loads(comparison.format("json"))["not_ranked"] == ["not ranked: fd_pixels has 2 protocols: float, u8"]
+    first, second = grids(comparison)[:2]
+    assert (first[1:], second[1:]) == ([["b", "2", "2.000"]], [["a", "1", "1.000"]])
+    assert "\n\nNot comparable with the above: another protocol.\n\n" in comparison.format("md")
     with pytest.raises(RunError, match="fd_pixels has 2 protocols: float, u8"):
         compare(paths, rank="fd_pixels")
 
@@ -248,7 +287,7 @@ def test_notes_say_what_is_missing(make_run):
         f"c: no results; evaluate it: jgr evaluate {unscored}",
         f"{{a,b}}: kid {DIGITS} u8 n=50 is of 1 of 2 seeds",
     )
-    assert comparison.format().count("–") == 3  # x of the first row, both metrics of the last
+    assert grids(comparison)[0][1:] == [["{a,b}", "–", "2", "1.500 ± 0.707", "1.000"], ["c", "1", "1", "–", "–"]]
     assert compare([unfinished], select="best").notes[-1] == (
         f"a: no results with select=best; evaluate it: jgr evaluate {unfinished} --step=best"
     )
@@ -260,19 +299,23 @@ def test_latex_is_escaped_and_framed_by_booktabs(make_run):
         for name, value, x, status in (("my_run", 1.0, "50%_a&b", "completed"), ("later", 91.0, "{c}", "failed"))
         for s in (0, 1)
     ]
-    text = compare(paths).format("tex")
-    begin, top, header, middle, first, second, bottom, end, lead, note, _ = text.splitlines()
+    where, begin, top, header, middle, first, second, bottom, end, *below = compare(paths).format("tex").splitlines()
+    assert where == rf"\par\noindent{{\footnotesize On {DIGITS}, n = 50.\par}}"
     assert [begin, top, middle, bottom, end] == [
         r"\begin{tabular}{lllr}", r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}",
     ]  # fmt: skip
     cells = [[cell.strip() for cell in line.removesuffix(r"\\").split(" & ")] for line in (header, first, second)]
     assert cells == [
-        ["run", "x", "seeds", rf"\shortstack{{fd\_pixels \\ {DIGITS} \\ u8\_5\% \\ n=50}}"],
+        ["run", "x", "seeds", r"fd\_pixels $\downarrow$"],
         [r"my\_run-\{0,1\}", r"50\%\_a\&b", "2", r"\textbf{1.500 $\pm$ 0.707}"],
         [r"later-\{0,1\}", r"\{c\}", "2", r"91.50 $\pm$ 0.71"],
     ]
-    assert lead.startswith(r"\par{\footnotesize fd\_pixels: my\_run-\{0,1\} is ahead of later-\{0,1\} by 90 [87, 93]")
-    assert note == r"\par{\footnotesize later-0: status is failed\par}"
+    lead, protocols, *_ = below
+    small = r"\par\noindent{\footnotesize "
+    assert lead.startswith(small + r"fd\_pixels: my\_run-\{0,1\} is ahead of later-\{0,1\} by 90 [87, 93]")
+    assert protocols == small + r"Protocols: fd\_pixels: u8\_5\%.\par}"
+    assert small + r"later-0: status is failed\par}" in below
+    assert below.count(r"\begin{tabular}{lrr}") == below.count(r"\end{tabular}") == 1  # the costs
 
 
 def test_markdown_cells_cannot_break_the_table(make_run):
@@ -290,7 +333,8 @@ def test_csv_and_json_are_tidy_and_exact(make_run):
         make_run("b", row(math.inf), x=[1, 2]),
     ]
     comparison = compare([*paths, make_run("c", x=None)])
-    a, b, c = json.loads(comparison.format("json"), parse_constant=pytest.fail)["records"]
+    document = json.loads(comparison.format("json"), parse_constant=pytest.fail)
+    a, b, c = [record for record in document["records"] if record["kind"] == "score"]
     assert a["runs"] == ["id-a-0", "id-a-1"]
     assert (a["mean"], a["std"], a["seeds"], a["best"]) == (2 / 3, pytest.approx(third * 2**0.5, rel=1e-15), 2, False)
     assert a["high"] - a["low"] == pytest.approx(2 * 12.7062 / 3, rel=1e-5)  # t of 1 degree of freedom, error 1/3
@@ -299,7 +343,9 @@ def test_csv_and_json_are_tidy_and_exact(make_run):
     assert (c["metric"], c["mean"], c["status"]) == (None, None, "missing")
     records = list(csv.DictReader(io.StringIO(comparison.format("csv"))))
     assert [float(record["mean"] or "nan") for record in records[:2]] == [2 / 3, math.inf]
-    assert [record["row"] for record in records] == ["a-{0,1}", "b", "c"]
+    assert [record["row"] for record in records if record["kind"] == "score"] == ["a-{0,1}", "b", "c"]
+    took = {record["metric"]: record["mean"] for record in records if record["row"] == "b" and record["kind"] == "cost"}
+    assert took == {"steps": "100.0", "images_seen": "6400.0"}
     assert records[0]["runs"] == "id-a-0 id-a-1"
     assert list(records[0]) == list(a)
 
@@ -333,3 +379,54 @@ def test_bad_arguments(make_run, tmp_path):
 @pytest.mark.parametrize("form", ["md", "csv", "tex", "json", "text"])
 def test_no_format_ends_in_a_line_end(make_run, form):
     assert not compare([make_run("a", row(1.0))]).format(form).endswith("\n")
+
+
+def test_what_runs_took(make_run):
+    restored = row(30.0, metric="psnr", protocol="psnr_u8/awgn", better="higher", n=3, step=200, images_seen=3200)
+    made = [make_run(f"net-s{seed}", restored, seed=seed) for seed in (0, 1)]
+    for path, minutes in zip(made, (1.0, 3.0), strict=True):
+        folder = RunFolder.open(path)
+        networks = {
+            "network": {"parameters": 1500, "evaluated": True},
+            "critic": {"parameters": 500, "evaluated": False},
+        }
+        devices = {"kind": "H", "platform": "gpu", "count": 8, "processes": 1}
+        folder.update_manifest(networks=networks, environment={"devices": devices})
+        speed = {"images_per_s": 32.0, "tflops_per_s": 0.004}
+        folder.append_metrics({"step": 100, "images_seen": 1600, "elapsed_s": 30.0, **speed})
+        folder.append_metrics({"step": 200, "images_seen": 3200, "elapsed_s": 60 * minutes, **speed})
+        values = {"record": ["0", "1", "2"], "psnr_u8/awgn": [29.0, 30.0, 31.0]}
+        took = {"ms": ["4.0", "2.0", "9.0"], "gflop": [0.25, 0.5, 0.5]}
+        folder.write_csv("per_record/step_00000200-ema-seed0-set-awgn.csv", values | took)
+    classical = make_run("classical", restored | {"step": 0, "images_seen": 0}, method="median")
+    comparison = compare([*made, classical])
+    header, net, old = grids(comparison)[-1]
+    assert dict(zip(header, net, strict=True)) == {
+        "run": "net-s{0,1}",
+        "device": "8 H",
+        "parameters": "1,500",
+        "trained parameters": "2,000",
+        "GFLOP an image": "0.5000",
+        "GFLOP a training step": "2",  # 4 GFLOP/s at 32 images/s are 0.125 an image, and 16 images are a step
+        "steps": "200",
+        "images seen": "3,200",
+        "training, min": "2.000 ± 1.414",
+        "ms an image": "4",
+    }
+    assert old == ["classical", *["–"] * 5, "0", "0", "–", "–"]
+    [time] = [one for one in comparison.records() if one["metric"] == "train_s"]
+    assert (time["kind"], time["device"], time["mean"], time["seeds"]) == ("time", "8 H", 120.0, 2)
+
+
+def test_a_terminal_never_breaks_a_number(make_run):
+    columns = [row(100 + n / 7, metric=f"metric_{n}") for n in range(12)]
+    paths = [make_run(f"run-of-some-length-{x}", *columns, x=x) for x in (1, 2)]
+    comparison = compare(paths)
+    narrow = comparison.format(width=60)
+    assert max(map(len, narrow.splitlines())) <= 60
+    for n in range(12):
+        assert narrow.count(f"{100 + n / 7:.1f}") >= 2
+    wide = comparison.format()
+    assert "\x1b" not in wide
+    assert len([line for line in wide.splitlines() if line.startswith("run-of-some-length-1 ")]) == 2  # scores, costs
+    assert "\x1b[1m" in comparison.format(styled=True)

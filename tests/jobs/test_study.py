@@ -1,3 +1,4 @@
+import csv
 import dataclasses
 import json
 import re
@@ -11,7 +12,7 @@ import jgr
 from jgr.errors import ConfigError, RunError
 from jgr.jobs.study import Arm, Published, Study, load_study
 from jgr.jobs.study_plan import plan
-from jgr.jobs.study_results import rebuild
+from jgr.jobs.study_results import gather, rebuild
 from jgr.jobs.study_run import run_study
 from jgr.run.folder import RunFolder
 
@@ -27,7 +28,11 @@ def study_of(*arms, **fields):
 STUDY = study_of(
     Arm(name="narrow", config=DIGITS, overrides=SMALL, seeds=(0, 1)),
     Arm(name="one-step", config=DIGITS, overrides=SMALL | {"train.num_steps": 1, "train.sample_every": 1}),
-    published=(Published(name="Nobody's GAN", metric="fd_pixels", value=1.5, source="A. Author 2020, table 3"),),
+    published=(
+        Published(name="Nobody's GAN", metric="fd_pixels", value=1.5, source="A. Author 2020, table 3"),
+        Published(name="Narrow", metric="fd_pixels", value=2.5, source="B. Author", note="50k", arm="narrow"),
+        Published(name="Elsewhere", metric="fid", value=7.0, source="C. Author"),
+    ),
     notes=("Trained for two steps.",),
     pictures=True,
 )
@@ -67,9 +72,71 @@ def test_rows_and_table_of_all_runs(done):
     narrow = next(line for line in table.splitlines() if line.startswith("| narrow"))
     assert f"{(rows[0]['value'] + rows[1]['value']) / 2:.4g}" in narrow
     assert "±" in narrow
-    assert "- Nobody's GAN: fd_pixels 1.500 (A. Author 2020, table 3)" in table
     assert "- Trained for two steps." in table
     assert re.search(r"- fd_pixels: (narrow|one-step) is best, .* beside (narrow|one-step): \d and \d seeds\n", table)
+
+
+def test_published_numbers_stand_beside_ours(done):
+    folder, outcome, _ = done
+    lines = [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in outcome.table.partition("## Costs")[0].splitlines()
+        if line.startswith("| ")
+    ]
+    assert lines[0] == ["run", "seeds", "fd_pixels ↓", "published †"]
+    assert [(line[0], line[3]) for line in lines[2:]] == [
+        ("narrow", "2.500 [2]"),
+        ("one-step", "–"),
+        ("Nobody's GAN", "1.500 [1]"),
+    ]
+    assert "- [1] Nobody's GAN: A. Author 2020, table 3\n- [2] Narrow: B. Author; 50k\n- † Published" in outcome.table
+    assert "- Published, beside none of the columns: Elsewhere, fid 7.000 (C. Author)." in outcome.table
+    records = list(csv.DictReader((folder / "results/table.csv").read_text().splitlines()))
+    published = [record for record in records if record["kind"] == "published"]
+    assert [(one["row"], one["mean"], one["source"], one["note"], one["best"]) for one in published] == [
+        ("Nobody's GAN", "1.5", "Nobody's GAN: A. Author 2020, table 3", "", ""),
+        ("narrow", "2.5", "Narrow: B. Author", "50k", ""),
+    ]
+    assert r"one-step & 1 & " in (folder / "results/table.tex").read_text()
+    with pytest.raises(ConfigError, match="arm = 'broad' must be None or one of narrow, one-step"):
+        study_of(*STUDY.arms, published=(dataclasses.replace(STUDY.published[1], arm="broad"),))
+
+
+def test_what_is_of_the_machine_stands_apart(done):
+    folder, outcome, _ = done
+    kinds = {
+        name: {record["kind"] for record in csv.DictReader((folder / f"results/{name}.csv").read_text().splitlines())}
+        for name in ("table", "times")
+    }
+    assert kinds == {"table": {"score", "published", "cost"}, "times": {"time"}}
+    assert "training, min" in (folder / "results/times.md").read_text()
+    runs = json.loads((folder / "results/manifest.json").read_text())["runs"]
+    took = next(one for one in runs.values() if one["arm"] == "one-step")
+    generator, discriminator = (took["networks"][name] for name in ("generator", "discriminator"))
+    # 8x8 images of width 8: a dense layer to 4x4x8, batch norm, and a transposed convolution to one channel.
+    assert generator == {"parameters": 100 * 4 * 4 * 8 + 2 * 8 + 4 * 4 * 8 + 1, "evaluated": True}
+    assert not discriminator["evaluated"]
+    assert took["config_values"]["train.num_steps"] == 1
+    costs = outcome.table.partition("## Costs")[2]
+    header, _, _, line = [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in costs.splitlines() if line.startswith("| ")
+    ]
+    shown = dict(zip(header, line, strict=True))
+    assert shown["parameters"] == f"{generator['parameters']:,}"
+    assert shown["trained parameters"] == f"{generator['parameters'] + discriminator['parameters']:,}"
+    assert (shown["run"], shown["steps"], shown["images seen"]) == ("one-step", "1", "8")
+
+
+def test_runs_of_older_manifests_have_their_parameters_counted(done, tmp_path):
+    folder, _, _ = done
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    for manifest in (tmp_path / "runs").glob("*/run.json"):
+        known = json.loads(manifest.read_text())
+        assert known.pop("networks")
+        manifest.write_text(json.dumps(known))
+    gather(plan(STUDY, tmp_path / "runs"), tmp_path / "results")
+    again, before = (json.loads((path / "results/manifest.json").read_text()) for path in (tmp_path, folder))
+    assert [one["networks"] for one in again["runs"].values()] == [one["networks"] for one in before["runs"].values()]
 
 
 def test_running_it_again_changes_nothing(done):
@@ -83,8 +150,8 @@ def test_running_it_again_changes_nothing(done):
 def test_the_table_follows_from_the_rows_alone(done, tmp_path):
     folder, outcome, _ = done
     shutil.copytree(folder / "results", tmp_path / "results")
-    for form in ("md", "csv", "tex"):
-        (tmp_path / f"results/table.{form}").unlink()
+    for name in ("table.md", "table.csv", "table.tex", "table.json", "times.md", "times.csv"):
+        (tmp_path / f"results/{name}").unlink()
     assert rebuild(STUDY, tmp_path / "results") == outcome.table
     assert files(tmp_path / "results") == files(folder / "results")
 
@@ -205,8 +272,8 @@ def test_values_of_single_records_are_kept_and_tell_methods_apart(tmp_path):
     assert header.startswith("record,psnr_gray_u8/awgn-s25")
     assert "ms" not in header  # of this machine alone
     assert first.startswith("0.png,")  # nor where the images lie
-    (line,) = [line for line in outcome.table.splitlines() if line.startswith("| tv")]
-    assert "**" in line
+    scores, _ = [line for line in outcome.table.splitlines() if line.startswith("| tv")]
+    assert "**" in scores
     assert re.search(r"- psnr: tv is ahead of noisy by \d+\.\d+ \[\d[\d., ]+\] \(6 records in pairs\)", outcome.table)
     shutil.rmtree(tmp_path / "runs")
     (tmp_path / "results/table.md").unlink()
