@@ -132,8 +132,10 @@ def tabulated(
         records_folder: Where each run has a folder of what single records scored.
     """
     arms = {arm.name: arm for arm in study.arms}
+    place = {name: number for number, name in enumerate(arms)}
+    in_order = sorted(manifest["runs"].items(), key=lambda item: (place[item[1]["arm"]], item[1]["seed"]))
     runs = []
-    for run, known in manifest["runs"].items():
+    for run, known in in_order:  # whichever was begun first
         select = "best" if study.step_of(arms[known["arm"]]) == "best" else "last"
         of_run = [row for row in rows if row["run"] == run and row["select"] == select]
         found = scored(of_run, records_folder / folder_name(known["arm"], known["seed"]))
