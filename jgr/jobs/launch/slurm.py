@@ -16,6 +16,7 @@ from jgr.jobs.launch.work import Ended, Say, Work, forget_ended, jobs_path, read
 
 _OURS = ("array", "dependency", "error", "job-name", "open-mode", "output")
 _SIGNAL_S = 120  # before the time limit: what a training has to save
+_PATIENCE = 6  # looks at a queue without a job, before it counts as gone: what it wrote may come later to this machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,30 +59,26 @@ class Slurm:
         queued = {work.path.name: found[work.path.name] for work in works if work.path.name in found}
         for work in works:
             say(f"{work.title}{f', in the queue as job {queued[name]}' if (name := work.path.name) in queued else ''}")
-        fresh = [work for work in works if work.path.name not in queued]
-        if fresh:
-            queued |= self._submit(queue, fresh, set(found.values()), say)
+        if fresh := [work for work in works if work.path.name not in queued]:
+            queued |= self._submit(queue, fresh, found, say)
         try:
             yield from self._watch(queue, works, queued, say, quiet)
         except KeyboardInterrupt:
             say(f"the jobs go on; the same command watches them, scancel {' '.join(_ids(queued.values()))} ends them")
             raise
 
-    def _submit(self, queue: "_Queue", works: Sequence[Work], queued: Collection[str], say: Say) -> dict[str, str]:
+    def _submit(self, queue: "_Queue", works: Sequence[Work], queued: Mapping[str, str], say: Say) -> dict[str, str]:
         """Submits an array for each level of runs that start from others; returns job ids by the runs' names."""
         submitted: dict[str, str] = {}
-        ahead = _ids(queued) if self.jobs is not None else set[str]()
-        levels = _levels(works)
-        for level in levels:
-            known = {work.path for work in works}
-            if any(work.needs is not None and work.needs not in known for work in level):
-                ahead = ahead | _ids(queued)
+        ahead = _ids(queued.values()) if self.jobs is not None else set[str]()
+        for level in _levels(works):
+            if any(work.needs is not None and work.needs.name in queued for work in level):
+                ahead |= _ids(queued.values())
             for work in level:
                 forget_ended(work)
-            name = queue.enter(level)
-            jobs = self._array(queue.folder, name, level, sorted(ahead))
+            jobs = self._array(queue.folder, queue.enter(level), level, sorted(ahead))
             submitted |= {work.path.name: job for work, job in zip(level, jobs, strict=True)}
-            ahead = ahead | _ids(jobs)
+            ahead |= _ids(jobs)
             say(f"submitted {len(level)} runs as job {', '.join(sorted(_ids(jobs)))}")
         return submitted
 
@@ -112,12 +109,15 @@ class Slurm:
         self, queue: "_Queue", works: Sequence[Work], jobs: Mapping[str, str], say: Say, quiet: bool
     ) -> Generator[Ended, None, None]:
         """Yields how runs ended, as their jobs leave the queue."""
-        waiting = list(works)
+        waiting, absent = list(works), dict.fromkeys(jobs, 0)
         with RunsProgress(quiet) as progress:
             while waiting:
                 found = queue.look()
-                for work in waiting[:] if found is not None else ():
-                    ended = _ended(work, found or {}, queue.folder / f"{jobs[work.path.name]}_0_log.out")
+                # Where Slurm does not answer, all may be there.
+                absent = {name: 0 if found is None or name in found else looks + 1 for name, looks in absent.items()}
+                for work in waiting[:]:
+                    name = work.path.name
+                    ended = _ended(work, queue.folder / f"{jobs[name]}_0_log.out", absent[name] > _PATIENCE)
                     if ended is not None:
                         waiting.remove(work)
                         yield ended
@@ -158,12 +158,12 @@ class _Queue:
         return found
 
 
-def _ended(work: Work, queued: Collection[str], log: Path) -> Ended | None:
-    """How a run ended; None while its job is queued or running."""
+def _ended(work: Work, log: Path, is_gone: bool) -> Ended | None:
+    """How a run ended; None while its job is queued or running, or may be."""
     ended = read_ended(work)
     if ended is not None and ended.result != "stopped":
         return ended
-    if work.path.name in queued:  # one that was stopped may be queued again
+    if not is_gone:  # one that was stopped may be queued again
         return None
     if ended is not None:
         return Ended(work.path, "failed", "its job was cancelled; the same command goes on")
