@@ -83,10 +83,15 @@ def _own_gpus() -> list[int] | None:
     local = os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") or os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
     if local.partition("(")[0] != "1":
         return None
+    return list(range(len(visible_gpus()))) or None
+
+
+def visible_gpus() -> list[str]:
+    """The NVIDIA GPUs that processes started here may use, as `CUDA_VISIBLE_DEVICES` names them."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
-        visible = ",".join(path.name for path in Path("/proc/driver/nvidia/gpus").glob("*"))
-    return list(range(len(visible.split(",")))) if visible else None
+        return [str(number) for number, _ in enumerate(Path("/proc/driver/nvidia/gpus").glob("*"))]
+    return [name for name in visible.split(",") if name and name != "-1"]
 
 
 def is_main() -> bool:

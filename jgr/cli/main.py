@@ -31,6 +31,9 @@ _DESCRIPTION = """JAX Generation & Restoration: reproducible experiments in imag
 
 Any key of a config is changed by --config.KEY=VALUE; `jgr check --config=…` lists what a config makes."""
 
+# Options whose names are not known beforehand: how they begin, and an option of the commands that take them.
+_DOTTED = {"overrides": ("--config.", "config"), "slurm": ("--slurm.", "launcher")}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
@@ -46,10 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments) if not arguments or arguments[0] not in COMMANDS else None
     if options is None:
         options, rest = parser.parse_known_args(arguments)
-        overrides, unknown = _split_overrides(rest)
-        if unknown or (overrides and not hasattr(options, "config")):
-            parser.error(f"unrecognised arguments: {' '.join(unknown or [f'--config.{key}' for key, _ in overrides])}")
-        options.overrides, options.argv = overrides, ["jgr", *arguments]
+        for group, (prefix, owner) in _DOTTED.items():
+            found, rest = _split_dotted(rest, prefix) if hasattr(options, owner) else ([], rest)
+            setattr(options, group, found)
+        if rest:
+            parser.error(f"unrecognised arguments: {' '.join(rest)}")
+        options.argv = ["jgr", *arguments]
     if not getattr(options, "command", None):
         parser.print_help()
         return 2
@@ -109,21 +114,21 @@ def _parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _split_overrides(rest: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """Config overrides as (key, text), from --config.a.b=1, --config.a.b 1 or --config.flag; and what is left."""
-    overrides: list[tuple[str, str]] = []
-    unknown: list[str] = []
-    waiting = list(rest)
+def _split_dotted(arguments: Sequence[str], prefix: str) -> tuple[list[tuple[str, str]], list[str]]:
+    """What begins with a prefix as (key, text), from --config.a.b=1, --config.a.b 1 or --config.flag; and the rest."""
+    found: list[tuple[str, str]] = []
+    others: list[str] = []
+    waiting = list(arguments)
     while waiting:
         argument = waiting.pop(0)
-        if not argument.startswith("--config."):
-            unknown.append(argument)
+        if not argument.startswith(prefix):
+            others.append(argument)
             continue
-        key, equals, text = argument.removeprefix("--config.").partition("=")
+        key, equals, text = argument.removeprefix(prefix).partition("=")
         if not equals:
             text = waiting.pop(0) if waiting and not waiting[0].startswith("--") else "true"
-        overrides.append((key, text))
-    return overrides, unknown
+        found.append((key, text))
+    return found, others
 
 
 def _version() -> str:

@@ -124,12 +124,12 @@ def describe_records(loader: Loader) -> dict[str, Any]:
 def _reproducibility(sessions: list[dict[str, Any]]) -> str:
     """How exactly a repetition will agree.
 
-    On CPU XLA partitions work the same way every time; elsewhere atomics and autotuning may change last bits, and so
-    does another number of devices.
+    On CPU XLA partitions work the same way every time, by the number of cores; elsewhere atomics and autotuning may
+    change last bits, and so does another number of devices.
     """
-    devices = [session["environment"]["devices"] for session in sessions]
-    same = all(found == devices[0] for found in devices)
-    return "bit for bit" if same and devices[0]["platform"] == "cpu" else "to tolerance"
+    found = [(one["environment"]["devices"], one["environment"]["platform"]["cores"]) for one in sessions]
+    same = all(one == found[0] for one in found)
+    return "bit for bit" if same and found[0][0]["platform"] == "cpu" else "to tolerance"
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Which runs a study needs, and how far each is."""
 
 import dataclasses
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from ml_collections import ConfigDict
 
 from jgr.config import config_hash, differences, flatten, load_config_file, resolve
 from jgr.errors import ConfigError, JgrError
+from jgr.files import expanded
 from jgr.jobs.evaluate import EvaluationJob, by_step
 from jgr.jobs.experiment import Evaluation, Experiment, open_evaluation
 from jgr.jobs.load import Run
@@ -31,6 +33,7 @@ class Planned:
         problem: What is wrong in the last two states.
         config_hash: Of its config.
         rows: Its results, of what the study asks for.
+        needs: The folder of the study's run whose weights it starts from, if it does so.
     """
 
     arm: Arm
@@ -40,6 +43,7 @@ class Planned:
     problem: str = ""
     config_hash: str = ""
     rows: tuple[dict[str, Any], ...] = ()
+    needs: Path | None = None
 
 
 def plan(study: Study, runs: str | Path, only: Iterable[str] = ()) -> list[Planned]:
@@ -61,18 +65,28 @@ def plan(study: Study, runs: str | Path, only: Iterable[str] = ()) -> list[Plann
     planned = []
     for arm in study.arms:
         for seed in arm.seeds if not wanted or arm.name in wanted else ():
-            planned.append(_planned(study, arm, seed, Path(runs) / folder_name(arm.name, seed)))
+            planned.append(plan_run(study, arm, seed, Path(runs) / folder_name(arm.name, seed)))
     return planned
 
 
-def _planned(study: Study, arm: Arm, seed: int, path: Path) -> Planned:
-    """A run, and how far it is."""
+def plan_run(study: Study, arm: Arm, seed: int, path: Path) -> Planned:
+    """A run of a study, and how far it is.
+
+    Args:
+        study: The study.
+        arm: What it is a run of.
+        seed: Of its training.
+        path: Its folder, beside those of the study's other runs.
+
+    Raises:
+        RunError: The run's folder cannot be read.
+    """
     try:
         config = run_config(arm, seed)
         _evaluated_config(study, arm, seed)
     except JgrError as error:
         return Planned(arm, seed, path, "refused", str(error))
-    found = Planned(arm, seed, path, "missing", config_hash=config_hash(config))
+    found = Planned(arm, seed, path, "missing", config_hash=config_hash(config), needs=_needed(study, config, path))
     if not RunFolder.exists(path):
         return found
     folder = RunFolder.open(path)
@@ -89,6 +103,16 @@ def _planned(study: Study, arm: Arm, seed: int, path: Path) -> Planned:
         return dataclasses.replace(found, state="interrupted")
     rows, whole = _results(study, arm, seed, path)
     return dataclasses.replace(found, state="done" if whole else "trained", rows=tuple(rows))
+
+
+def _needed(study: Study, config: ConfigDict, path: Path) -> Path | None:
+    """The other run of the study whose weights a run starts from."""
+    source = config.train.init_from
+    if source is None:
+        return None
+    wanted = os.path.realpath(expanded(source.path))
+    runs = [path.with_name(folder_name(arm.name, seed)) for arm in study.arms for seed in arm.seeds]
+    return next((run for run in runs if run != path and os.path.realpath(run) == wanted), None)
 
 
 def _results(study: Study, arm: Arm, seed: int, path: Path) -> tuple[list[dict[str, Any]], bool]:

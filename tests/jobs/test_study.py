@@ -53,8 +53,11 @@ def files(folder):
 def test_rows_and_table_of_all_runs(done):
     folder, outcome, said = done
     assert not outcome.failures
+    names = ("narrow-s0", "narrow-s1", "one-step-s0")
     assert said == [
-        f"[{i}/3] {folder}/runs/{name}: missing" for i, name in enumerate(("narrow-s0", "narrow-s1", "one-step-s0"), 1)
+        line
+        for i, name in enumerate(names, 1)
+        for line in (f"[{i}/3] {folder}/runs/{name}: missing", f"{folder}/runs/{name}: done")
     ]
     rows = [json.loads(line) for line in (folder / "results/rows.jsonl").read_text().splitlines()]
     assert [(row["seed"], row["step"], row["n"]) for row in rows] == [(0, 2, 20), (1, 2, 20), (0, 1, 20)]
