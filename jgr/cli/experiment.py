@@ -1,8 +1,8 @@
-"""Run a study: train and evaluate what is missing, one run after another, and write its table.
+"""Run a study: train and evaluate what is missing, one run after another, and write its table and its report.
 
   jgr experiment experiments/classifiers.py
   jgr experiment experiments/classifiers.py --dry_run     what there is, and what would be run
-  jgr experiment experiments/classifiers.py --rebuild     the table again, from the committed rows alone
+  jgr experiment experiments/classifiers.py --rebuild     table and report again, from the committed files alone
 
 Runs go to runs/<study>/, results to results/<study>/. Started again, it goes on where it was.
 """
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="", metavar="ARM,…", help="run these arms only")
     parser.add_argument("--dry_run", action="store_true", help="list the runs and how far each is, and run nothing")
     parser.add_argument(
-        "--rebuild", action="store_true", help="write the table from the rows in --out, and run nothing"
+        "--rebuild", action="store_true", help="write table and report from what is in --out, and run nothing"
     )
     parser.add_argument("--evaluate_again", action="store_true", help="score runs that have results already, too")
     parser.add_argument("--runs", metavar="DIR", help="folder of the runs (default: runs/<study>)")
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command."""
+    from jgr.jobs.report.of_study import write_study_report
     from jgr.jobs.study import load_study
     from jgr.jobs.study_plan import plan
     from jgr.jobs.study_results import rebuild
@@ -44,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.rebuild:
         print(rebuild(study, out), end="")
+        write_study_report(study, out)
         return 0
     from jgr.cli.setup import set_up
 
@@ -58,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
         evaluate_again=options.evaluate_again,
         quiet=options.quiet,
     )
-    print(f"\n{outcome.table}\n{outcome.out}/table.md")
+    print(f"\n{outcome.table}\n{outcome.out}/table.md\n{outcome.out}/report.html")
     if outcome.failures:
         raise RunError(f"{len(outcome.failures)} runs failed: {', '.join(outcome.failures)}; the reasons are above")
     return 0

@@ -12,13 +12,15 @@ from jgr.files import disk_errors, read_json, write_csv, write_json, write_text
 from jgr.jobs.compare import ComparedRun, compared, scored
 from jgr.jobs.observe import MEASURED
 from jgr.jobs.study import Study, folder_name
+from jgr.jobs.study_pictures import copy_restored
 from jgr.jobs.study_plan import Planned, override_texts
 from jgr.jobs.table import Column, Comparison, format_value
 from jgr.run import jsonl
 from jgr.run.folder import RunFolder
 from jgr.run.records import NAMES, find_values, short_names
 
-_RECORDS = "records"
+RECORDS = "records"
+"""The folder of what single records scored."""
 
 
 def gather(planned: Sequence[Planned], out: str | Path, pictures: bool = False) -> None:
@@ -43,8 +45,9 @@ def gather(planned: Sequence[Planned], out: str | Path, pictures: bool = False) 
         if one.rows:
             folder = RunFolder.open(one.path)
             runs[folder.manifest()["run"]] = (_summary(one, folder), list(one.rows))
-            _copy_records(folder, one.rows, out / _RECORDS / one.path.name)
+            _copy_records(folder, one.rows, out / RECORDS / one.path.name)
             _copy_curve(folder, out / "curves" / f"{one.path.name}.csv")
+            copy_restored(folder, one.rows, out)
             if pictures:
                 _copy_picture(folder, out / "samples" / f"{one.path.name}.png")
     if not runs and not rows:
@@ -112,7 +115,7 @@ def rebuild(study: Study, out: str | Path) -> str:
         raise RunError(f"{out}: no run of the study has results yet")
     arms = {arm.name for arm in study.arms}
     manifest = {"runs": {run: known for run, known in manifest["runs"].items() if known["arm"] in arms}}
-    comparison = tabulated(study, rows, manifest, out / _RECORDS)
+    comparison = tabulated(study, rows, manifest, out / RECORDS)
     table = _markdown(study, comparison)
     write_text(out / "table.md", table)
     for form in ("csv", "tex"):
@@ -174,7 +177,7 @@ def _kept(out: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return jsonl.read(out / "rows.jsonl"), read_json(out / "manifest.json")
 
 
-def _by_test(comparison: Comparison) -> dict[str, Comparison]:
+def by_test(comparison: Comparison) -> dict[str, Comparison]:
     """A table for each data set and way to degrade it, where there are several; arms without a number there are absent.
 
     What stands in one table can be compared, so notes on what cannot be fall away.
@@ -198,7 +201,7 @@ def _by_test(comparison: Comparison) -> dict[str, Comparison]:
 
 def _markdown(study: Study, comparison: Comparison) -> str:
     lines = [f"# {study.title}"]
-    parts = _by_test(comparison)
+    parts = by_test(comparison)
     for test, part in parts.items():
         lines += ["", *([f"## {test}", ""] if len(parts) > 1 else []), part.format("md")]
     if len(parts) > 1 and study.notes:

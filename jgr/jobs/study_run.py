@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from jgr.config import to_plain
 from jgr.errors import JgrError, RunError
 from jgr.jobs.evaluate import evaluate
+from jgr.jobs.report.of_study import write_study_report
 from jgr.jobs.study import Study
 from jgr.jobs.study_plan import Planned, plan, run_config, run_evaluation
 from jgr.jobs.study_results import gather, has_rows, rebuild
@@ -49,8 +50,9 @@ def run_study(
     Args:
         study: The study.
         runs: The folder of its runs.
-        out: The folder of its results: `rows.jsonl`, `manifest.json`, `table.{md,csv,tex}`, and by run what single
-            records scored (`records`) and the learning curve (`curves`).
+        out: The folder of its results: `rows.jsonl`, `manifest.json`, `table.{md,csv,tex}`, `report.html`, and by run
+            what single records scored (`records`), the learning curve (`curves`) and parts of what it restored
+            (`restored`).
         command: The command line, for the manifests.
         only: Names of arms; all when empty.
         evaluate_again: Whether runs that have results are scored again, as after a change of the evaluation.
@@ -76,7 +78,11 @@ def run_study(
                 say(f"{one.path} failed: {error}")
     finally:
         gather(plan(study, runs), out, study.pictures)
-    return Outcome(rebuild(study, out) if has_rows(out) else "", failures, Path(out))
+    table = ""
+    if has_rows(out):
+        table = rebuild(study, out)
+        write_study_report(study, out)
+    return Outcome(table, failures, Path(out))
 
 
 def _make(study: Study, one: Planned, command: Sequence[str], quiet: bool) -> bool:

@@ -123,6 +123,16 @@ class Comparison:
             return self._text()
         raise ValueError(f"form={form!r} must be one of md, csv, tex, json, text")
 
+    def texts(self) -> tuple[list[list[str]], list[list[str]], list[str]]:
+        """The lines of each header, the text of each row below each header, and the leads; all without marks."""
+        headers, body = self._table()
+        marks = {_BEST: "", _END: ""}
+        return (
+            [header.split(_LINE) for header in headers],
+            [[_replaced(text, marks) for text in line] for line in body],
+            self._leads(),
+        )
+
     def _text(self) -> str:
         headers, body = self._table()
         headers = [header.replace(_LINE, "\n") for header in headers]
