@@ -1,7 +1,7 @@
 """Learning curves for a report: what runs logged, thinned to a bounded number of points."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 Logged = Sequence[Mapping[str, Any]]
@@ -10,7 +10,7 @@ Logged = Sequence[Mapping[str, Any]]
 _MAX_VALUES = 120_000  # in all curves together: a report of 200 runs stays small
 _POINTS = (40, 240)  # least and most of one curve
 _AXES = ("step", "images_seen")
-_DIGITS = 5  # significant, of which a screen shows fewer
+_DIGITS = 5  # significant
 
 
 def curves(arms: Sequence[Mapping[str, Logged]]) -> dict[str, Any]:
@@ -42,26 +42,27 @@ def curves(arms: Sequence[Mapping[str, Logged]]) -> dict[str, Any]:
                 "steps": steps.setdefault(shown, len(steps)),
                 "images_per_step": _images_per_step(next(iter(runs.values()))),
                 "runs": list(values),
-                "values": [[one.get(step) for step in shown] for one in values.values()],
+                "values": [[_rounded(one.get(step)) for step in shown] for one in values.values()],
             }
         )
     return {"metrics": metrics, "steps": list(map(list, steps)), "series": series, "points": limit, "logged": longest}
 
 
-def _metrics(runs: Any) -> list[str]:
+def _metrics(runs: Collection[Logged]) -> list[str]:
     """Names of what was logged as a number."""
-    return sorted(
-        {name for logged in runs for row in logged for name, value in row.items() if _is_number(value)} - set(_AXES)
-    )
+    names = {name for logged in runs for row in logged for name in row} - set(_AXES)
+    return sorted(name for name in names if any(_values(logged, name) for logged in runs))
 
 
 def _values(logged: Logged, metric: str) -> dict[int, float]:
-    """By step, in few digits; what is no number is left out."""
-    return {int(row["step"]): float(f"{row[metric]:.{_DIGITS}g}") for row in logged if _is_number(row.get(metric))}
+    """By step; what is no number is left out."""
+    found = ((row["step"], row.get(metric)) for row in logged)
+    return {int(step): value for step, value in found if isinstance(value, int | float) and math.isfinite(value)}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _rounded(value: float | None) -> float | None:
+    """In as many digits as a plot can show."""
+    return None if value is None else float(f"{value:.{_DIGITS}g}")
 
 
 def _thinned(steps: Sequence[int], limit: int) -> list[int]:
@@ -75,4 +76,4 @@ def _images_per_step(logged: Logged) -> float | None:
     """How many images a step sees."""
     last = logged[-1] if logged else {}
     seen, step = last.get("images_seen"), last.get("step")
-    return seen / step if step and _is_number(seen) else None
+    return seen / step if step and seen else None

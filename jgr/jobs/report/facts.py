@@ -37,8 +37,8 @@ def _code(repositories: list[Mapping[str, Any]]) -> dict[str, str]:
     for place, state in enumerate(repositories):
         behind = "" if place == 0 else f" of {state.get('root', place)}"
         found[f"commit{behind}"] = str(state.get("commit") or state.get("note") or "not recorded")
-        dirty = {True: "yes", False: "no"}.get(state.get("dirty"), "not recorded")  # type: ignore[call-overload]
-        found[f"uncommitted changes{behind}"] = dirty
+        dirty = state.get("dirty")
+        found[f"uncommitted changes{behind}"] = "not recorded" if dirty is None else "yes" if dirty else "no"
     return found
 
 

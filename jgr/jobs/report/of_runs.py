@@ -15,6 +15,7 @@ from jgr.jobs.report.page import page
 from jgr.jobs.report.pictures import thumbnail
 from jgr.jobs.report.restored import named_records, newest, restored_of
 from jgr.jobs.study_results import by_test
+from jgr.metrics.metric import Better
 from jgr.run.folder import RunFolder
 
 
@@ -55,7 +56,8 @@ def report_of_runs(
     """What is known of runs; see `report`."""
     comparison = compare(paths, rank=rank, select=select)
     folders = {folder.manifest().get("run", folder.path.name): folder for folder in map(RunFolder.open, paths)}
-    arms, better = [], {}
+    arms: list[Arm] = []
+    better: dict[str, Better] = {}
     for row in comparison.rows:
         runs = []
         for run in row.runs:

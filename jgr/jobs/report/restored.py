@@ -104,7 +104,7 @@ def named_records(records: Path, rows: Iterable[Mapping[str, Any]]) -> dict[Test
 
 
 def _parts(folder: Path) -> list[Restored]:
-    images = []
+    images: list[Restored] = []
     while (folder / f"{len(images)}-restored.png").is_file():
         degraded, restored, truth = (
             read(folder / f"{len(images)}-{what}.png") for what in ("degraded", "restored", "truth")
