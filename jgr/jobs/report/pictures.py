@@ -1,6 +1,8 @@
 """Pictures for reports: small WebP files, of which parts of restored images keep every pixel as it is."""
 
 import io
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,22 +41,24 @@ def thumbnail(path: Path) -> bytes:
     return _encoded(picture, lossless=path.stat().st_size <= _LOSSLESS_BYTES)
 
 
-def middle(
-    image: UInt8[np.ndarray, "height width channels"], whole: tuple[int, int]
-) -> UInt8[np.ndarray, "part_height part_width channels"]:
-    """The part of an image that lies in the middle, of at most `SIDE` pixels a side.
+def middles(
+    images: Sequence[UInt8[np.ndarray, "_ _ _"]],
+) -> list[UInt8[np.ndarray, "_ _ _"]]:
+    """The parts of several images of one thing that lie in the middle, of at most `SIDE` pixels a side.
 
     Args:
-        image: uint8; it may be smaller than the whole, as what is to be enlarged is.
-        whole: Height and width of what it will be compared with; the parts of both show the same.
+        images: uint8, the last one of the full size; others may be smaller, as what is to be enlarged is. The parts of
+            all show the same.
     """
-    factor = max(1, round(whole[0] / image.shape[0]))
-    side = SIDE // factor * factor
-    spans = []
-    for length in whole:
-        start = max(0, length - side) // 2 // factor * factor
-        spans.append(slice(start // factor, -(-min(length, start + side) // factor)))
-    return image[spans[0], spans[1]]
+    whole = images[-1].shape[:2]
+    factors = [max(1, round(whole[0] / image.shape[0])) for image in images]
+    unit = math.lcm(*factors)
+    starts = [max(0, length - SIDE) // 2 // unit * unit for length in whole]
+    ends = [min(length, start + SIDE // unit * unit) for length, start in zip(whole, starts, strict=True)]
+    return [
+        image[starts[0] // factor : -(-ends[0] // factor), starts[1] // factor : -(-ends[1] // factor)]
+        for image, factor in zip(images, factors, strict=True)
+    ]
 
 
 def read(path: Path) -> UInt8[np.ndarray, "height width channels"]:

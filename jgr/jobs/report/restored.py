@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jgr.jobs.report.pictures import middle, read, webp
+from jgr.jobs.report.pictures import middles, read, webp
 from jgr.run.folder import RunFolder
 from jgr.run.records import find_values, short_names
 
@@ -106,9 +106,6 @@ def named_records(records: Path, rows: Iterable[Mapping[str, Any]]) -> dict[Test
 def _parts(folder: Path) -> list[Restored]:
     images: list[Restored] = []
     while (folder / f"{len(images)}-restored.png").is_file():
-        degraded, restored, truth = (
-            read(folder / f"{len(images)}-{what}.png") for what in ("degraded", "restored", "truth")
-        )
-        height, width = truth.shape[:2]
-        images.append(Restored(*(webp(middle(image, (height, width))) for image in (degraded, restored, truth))))
+        whole = [read(folder / f"{len(images)}-{what}.png") for what in ("degraded", "restored", "truth")]
+        images.append(Restored(*map(webp, middles(whole))))
     return images

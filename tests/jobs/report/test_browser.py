@@ -155,8 +155,8 @@ def test_the_slider_shows_one_image_left_and_the_other_right(show):
     assert (pixel(opened, ".stage", 0.2), pixel(opened, ".stage", 0.8)) == (60, 60)
     opened.keyboard.press("Home")
     assert pixel(opened, ".stage", 0.2) == 100
-    opened.get_by_label("Left", exact=True).select_option("gamma")
-    opened.get_by_label("Right", exact=True).select_option("truth")
+    opened.locator(".compare select").nth(0).select_option("gamma")
+    opened.locator(".compare select").nth(1).select_option("truth")
     box = opened.locator(".stage canvas").bounding_box()
     opened.mouse.move(box["x"] + 5, box["y"] + 20)
     opened.mouse.down()

@@ -17,15 +17,19 @@ class Parsed(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.elements, self.texts = [], {}
+        self.elements, self.texts, self.inside = [], {}, False
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
+        self.texts[len(self.elements) - 1], self.inside = "", True
+
+    def handle_endtag(self, tag):
+        self.inside = False
 
     def handle_data(self, data):
-        self.texts.setdefault(len(self.elements) - 1, "")
-        self.texts[len(self.elements) - 1] += data
+        if self.inside:
+            self.texts[len(self.elements) - 1] += data
 
     def of(self, tag):
         return [(attrs, self.texts.get(place, "")) for place, (name, attrs) in enumerate(self.elements) if name == tag]
