@@ -1,10 +1,10 @@
-"""Run a study: train and evaluate what is missing, and write its table.
+"""Run a study: train and evaluate what is missing, and write its table and its report.
 
   jgr experiment experiments/classifiers.py
   jgr experiment experiments/classifiers.py --dry_run     what there is, and what would be run
   jgr experiment experiments/classifiers.py --jobs=4      four runs at a time, which share cores and GPUs
   jgr experiment experiments/classifiers.py --launcher=slurm --slurm.partition=gpu --slurm.gpus-per-node=1
-  jgr experiment experiments/classifiers.py --rebuild     the table again, from the committed rows alone
+  jgr experiment experiments/classifiers.py --rebuild     table and report again, from the committed files alone
 
 Runs go to runs/<study>/, results to results/<study>/. Started again, it goes on where it was: after Ctrl-C, a crash, a
 run that failed, and beside jobs that are still queued or running. A run that starts from the weights of another run of
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default="", metavar="ARM,…", help="run these arms only")
     parser.add_argument("--dry_run", action="store_true", help="list the runs and how far each is, and run nothing")
     parser.add_argument(
-        "--rebuild", action="store_true", help="write the table from the rows in --out, and run nothing"
+        "--rebuild", action="store_true", help="write table and report from what is in --out, and run nothing"
     )
     parser.add_argument("--evaluate_again", action="store_true", help="score runs that have results already, too")
     parser.add_argument("--runs", metavar="DIR", help="folder of the runs (default: runs/<study>)")
@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the command."""
+    from jgr.jobs.report.of_study import write_study_report
     from jgr.jobs.study import load_study
     from jgr.jobs.study_plan import plan
     from jgr.jobs.study_results import rebuild
@@ -67,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     runs, out = Path(options.runs or f"runs/{name}"), Path(options.out or f"results/{name}")
     if options.rebuild:
         print(rebuild(study, out), end="")
+        write_study_report(study, out)
         return 0
     launcher = _launcher(options)
     if options.dry_run:
@@ -93,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
         say=_say,
         quiet=options.quiet,
     )
-    print(f"\n{outcome.table}\n{outcome.out}/table.md")
+    print(f"\n{outcome.table}\n{outcome.out}/table.md\n{outcome.out}/report.html")
     for path, reason in outcome.failures.items():
         print(f"{path}: {reason}")
     if outcome.failures:

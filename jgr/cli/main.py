@@ -19,6 +19,7 @@ COMMANDS = {
     "metrics": "measure two folders of images: PSNR, SSIM, LPIPS, FID, KID, precision, recall …",
     "weights": "get the weights that FID and LPIPS need, or pack those of a classifier of your own",
     "compare": "put runs side by side in a table",
+    "report": "put runs side by side in one HTML file: numbers, curves, pictures, configs",
     "reproduce": "run a run again and say whether every bit came out the same",
     "data": "prepare a data set, or look at one",
 }

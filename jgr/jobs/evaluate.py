@@ -31,6 +31,7 @@ from jgr.run.records import NAMES, file_name
 from jgr.run.rows import result_row, value
 
 _NUM_PANELS = 6  # restored images in the picture of an evaluation
+_NUM_APART = 3  # of which degraded, restored and true image are files of their own, for reports
 _PATIENCE = 4  # looks for a sign of life before a training that did not end by itself counts as ended
 
 
@@ -170,7 +171,7 @@ class EvaluationJob:
         for number, seed in enumerate(self._evaluation.seeds, start=1):
             begun = time.perf_counter()
             of = f" seed {seed} ({number} of {len(self._evaluation.seeds)})" if len(self._evaluation.seeds) > 1 else ""
-            album = Album(num_panels=_NUM_PANELS if number == 1 else 0)
+            album = Album(_NUM_PANELS, num_apart=_NUM_APART) if number == 1 else Album(0)
             look = album.add if self._scorer.restores else None
             with images_bar(f"step {step}{of}", self._scorer.num_images, "image", self._quiet) as bar:
                 scores = self._scorer.score(state, seed, self._evaluation.weights, bar.update, look)
@@ -197,6 +198,9 @@ class EvaluationJob:
         self.folder.write_csv(f"per_record/{name}", {NAMES: names, **columns, **album.costs(len(names))})
         if album.panels:
             self.folder.write_png(f"restored/{name.removesuffix('.csv')}.png", stacked(album.panels))
+        for place, images in enumerate(album.apart):
+            for what, image in images.items():
+                self.folder.write_png(f"restored/{name.removesuffix('.csv')}/{place}-{what}.png", image)
         if album.summary:
             self.say(f"step {step}  {album.summary}")
 

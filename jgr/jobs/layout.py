@@ -8,7 +8,8 @@ from typing import Any
 from jgr.jobs.document import Block, Grid, Heading, Notes, Paragraph
 from jgr.jobs.table import COSTS, Column, Comparison, Cost, Reference, Row, format_value
 
-_MISSING = "–"
+MISSING = "–"
+"""What stands for a number that there is not."""
 _MOST_KEYS = 4  # config keys that stand beside the scores; more get a table of their own
 _FIELDS = {"dataset": "data set", "protocol": "protocol", "n": "number of images"}
 _ARROWS = {"higher": " ↑", "lower": " ↓"}
@@ -111,12 +112,12 @@ def _apart(group: Sequence[Column], earlier: Sequence[Column]) -> str:
 def _scores(part: Part) -> list[Block]:
     """The grid of a part, what its columns are above it, and what is known of their best below."""
     comparison = part.comparison
-    names = _short_names(comparison.columns)
+    names = short_names(comparison.columns)
     footnotes = {id(one): number for number, one in enumerate(comparison.references, start=1)}
     published = {column for column in comparison.columns if any(one.column == column for one in comparison.references)}
     keys = comparison.config_keys if len(comparison.config_keys) <= _MOST_KEYS else ()
-    described = _described(comparison.rows)
-    headers = ["run", *keys, *described]
+    others = described(comparison.rows)
+    headers = ["run", *keys, *others]
     numbers = 0
     for column in comparison.columns:
         headers.append(names[column] + _ARROWS.get(comparison.better.get(column.metric, ""), ""))
@@ -124,22 +125,22 @@ def _scores(part: Part) -> list[Block]:
         numbers += 1 + (column in published)
     lines, strong = [], set()
     for place, row in enumerate(comparison.rows):
-        line = [row.name, *(_text(row.config[key]) if key in row.config else _MISSING for key in keys)]
-        line += [texts[place] for texts in described.values()]
+        line = [row.name, *(_text(row.config[key]) if key in row.config else MISSING for key in keys)]
+        line += [texts[place] for texts in others.values()]
         for column in comparison.columns:
             cell = row.cells.get(column)
             if cell is not None and cell.best:
                 strong.add((place, len(line)))
-            line.append(_MISSING if cell is None else format_value(cell.mean, cell.std))
+            line.append(MISSING if cell is None else format_value(cell.mean, cell.std))
             if column in published:
                 line.append(_cited(comparison.references, column, row.name, footnotes))
         lines.append(tuple(line))
     shown = {row.name for row in comparison.rows}
     for name in dict.fromkeys(one.name for one in comparison.references if one.row not in shown):
         own = [one for one in comparison.references if one.name == name and one.row not in shown]
-        line = [name, *[_MISSING] * (len(keys) + len(described))]
+        line = [name, *[MISSING] * (len(keys) + len(others))]
         for column in comparison.columns:
-            line.append(_MISSING)
+            line.append(MISSING)
             line += [_cited(own, column, None, footnotes)] if column in published else []
         lines.append(tuple(line))
     notes = [*leads(comparison, names), *map(_footnote, comparison.references, footnotes.values())]
@@ -150,8 +151,12 @@ def _scores(part: Part) -> list[Block]:
     return [*found, Notes(tuple(notes))] if notes else found
 
 
-def _short_names(columns: Sequence[Column]) -> dict[Column, str]:
-    """The columns' metrics, without the hash of an extractor where that leaves them apart."""
+def short_names(columns: Sequence[Column]) -> dict[Column, str]:
+    """The columns' metrics, without the hash of an extractor where that leaves them apart.
+
+    Args:
+        columns: Of one table.
+    """
     short = [column.metric.partition("@")[0] for column in columns]
     if len(set(short)) < len(short):
         short = [column.metric for column in columns]
@@ -182,7 +187,7 @@ def _protocols(columns: Sequence[Column], names: Mapping[Column, str]) -> list[s
 def _cited(references: Iterable[Reference], column: Column, row: str | None, footnotes: Mapping[int, int]) -> str:
     """The published numbers of a cell, each with the number of its source."""
     found = [one for one in references if one.column == column and (row is None or one.row == row)]
-    return ", ".join(f"{format_value(one.value)} [{footnotes[id(one)]}]" for one in found) or _MISSING
+    return ", ".join(f"{format_value(one.value)} [{footnotes[id(one)]}]" for one in found) or MISSING
 
 
 def _footnote(reference: Reference, number: int) -> str:
@@ -205,8 +210,12 @@ def leads(comparison: Comparison, names: Mapping[Column, str] | None = None) -> 
     ]
 
 
-def _described(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Columns of what else differs, a text a row: how many seeds or which, and weights."""
+def described(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Columns of what else differs, a text a row: how many seeds or which, and weights.
+
+    Args:
+        rows: Of the table.
+    """
     described = {}
     if any(len(row.seeds) > 1 for row in rows):
         described["seeds"] = [str(len(row.seeds)) for row in rows]
@@ -214,14 +223,14 @@ def _described(rows: Sequence[Row]) -> dict[str, list[str]]:
         described["seed"] = [str(row.seeds[0]) for row in rows]
     weights = [{name for cell in row.cells.values() for name in cell.weights} for row in rows]
     if len(set().union(*weights)) > 1:
-        described["weights"] = [", ".join(sorted(line)) or _MISSING for line in weights]
+        described["weights"] = [", ".join(sorted(line)) or MISSING for line in weights]
     return described
 
 
 def _keys(comparison: Comparison) -> Grid:
     """The config keys that differ, a line a key, a column a row of the table."""
     lines = tuple(
-        (key, *(_text(row.config[key]) if key in row.config else _MISSING for row in comparison.rows))
+        (key, *(_text(row.config[key]) if key in row.config else MISSING for row in comparison.rows))
         for key in comparison.config_keys
     )
     return Grid(("key", *(row.name for row in comparison.rows)), lines)
@@ -240,7 +249,7 @@ def costs(comparison: Comparison) -> list[Block]:
     lines = tuple(
         (
             row.name,
-            *([", ".join(row.devices) or _MISSING] if timed else []),
+            *([", ".join(row.devices) or MISSING] if timed else []),
             *(_cost(name, row) for name in known),
         )
         for row in rows
@@ -256,9 +265,17 @@ def costs(comparison: Comparison) -> list[Block]:
 
 
 def _cost(name: str, row: Row) -> str:
-    cost: Cost | None = row.costs.get(name)
-    if cost is None:
-        return _MISSING
+    cost = row.costs.get(name)
+    return MISSING if cost is None else cost_text(name, cost)
+
+
+def cost_text(name: str, cost: Cost) -> str:
+    """A cost as a table has it: a training's time in minutes, counts in whole numbers.
+
+    Args:
+        name: Of `jgr.jobs.table.COSTS`.
+        cost: The cost.
+    """
     if name == "train_s":
         return format_value(cost.mean / 60, cost.std and cost.std / 60)
     if cost.std is None and cost.mean == int(cost.mean):

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Key, UInt8
 
 from jgr.errors import ConfigError
 from jgr.flops import count_flops
-from jgr.images import to_float
+from jgr.images import to_float, to_uint8
 from jgr.jobs.panels import panel
 from jgr.jobs.sampling import for_sampling
 from jgr.jobs.scoring import Advance, Scoring
@@ -198,11 +198,13 @@ class Album:
     Args:
         num_panels: How many pictures, of the first records.
         aligned: Whether the records' targets are what their images should be.
+        num_apart: Of how many of these records the images are kept apart from each other, too.
     """
 
-    def __init__(self, num_panels: int, aligned: bool = True) -> None:
+    def __init__(self, num_panels: int, aligned: bool = True, num_apart: int = 0) -> None:
         self.panels: list[UInt8[np.ndarray, "rows columns channels"]] = []
-        self._num_panels, self._aligned = num_panels, aligned
+        self.apart: list[dict[str, UInt8[np.ndarray, "_ _ channels"]]] = []
+        self._num_panels, self._num_apart, self._aligned = num_panels, num_apart, aligned
         self._costs: dict[int, tuple[tuple[int, ...], Cost]] = {}
 
     def add(self, restored: RestoredBatch) -> None:
@@ -212,12 +214,15 @@ class Album:
             return
         for place in np.flatnonzero(restored.real):
             index = int(restored.records["index"][place])
-            degraded = restored.records["image"][place]
             if restored.cost is not None:
                 self._costs[index] = (images.shape[1:3], restored.cost)
             if len(self.panels) < self._num_panels:
+                degraded, image = np.asarray(restored.records["image"][place]), np.asarray(images[place])
                 truth = np.asarray(targets[place]) if self._aligned else None
-                self.panels.append(panel(np.asarray(degraded), np.asarray(images[place]), truth))
+                self.panels.append(panel(degraded, image, truth))
+                if len(self.apart) < self._num_apart:
+                    known = {"degraded": degraded, "restored": image} | ({} if truth is None else {"truth": truth})
+                    self.apart.append({what: np.asarray(to_uint8(jnp.asarray(one))) for what, one in known.items()})
 
     def costs(self, num_records: int) -> dict[str, list[Any]]:
         """Columns of a table of records: size and costs, empty where unknown."""

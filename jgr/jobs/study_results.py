@@ -17,13 +17,15 @@ from jgr.jobs.layout import blocks, costs
 from jgr.jobs.load import Run
 from jgr.jobs.observe import MEASURED
 from jgr.jobs.study import Study, folder_name
+from jgr.jobs.study_pictures import copy_restored
 from jgr.jobs.study_plan import Planned, override_texts, run_config
 from jgr.jobs.table import COSTS, Comparison, Reference, columns_named, csv_text, format_value
 from jgr.run import jsonl
 from jgr.run.folder import RunFolder
 from jgr.run.records import NAMES, find_values, short_names
 
-_RECORDS = "records"
+RECORDS = "records"
+"""The folder of what single records scored."""
 _TIMES = "How long it took on which device: [times.md](times.md). That alone differs where a study is run again."
 
 
@@ -49,8 +51,9 @@ def gather(planned: Sequence[Planned], out: str | Path, pictures: bool = False) 
         if one.rows:
             folder = RunFolder.open(one.path)
             runs[folder.manifest()["run"]] = (_summary(one, folder), list(one.rows))
-            _copy_records(folder, one.rows, out / _RECORDS / one.path.name)
+            _copy_records(folder, one.rows, out / RECORDS / one.path.name)
             _copy_curve(folder, out / "curves" / f"{one.path.name}.csv")
+            copy_restored(folder, one.rows, out)
             if pictures:
                 _copy_picture(folder, out / "samples" / f"{one.path.name}.png")
     if not runs and not rows:
@@ -118,7 +121,7 @@ def rebuild(study: Study, out: str | Path) -> str:
         raise RunError(f"{out}: no run of the study has results yet")
     arms = {arm.name for arm in study.arms}
     manifest = {"runs": {run: known for run, known in manifest["runs"].items() if known["arm"] in arms}}
-    comparison = tabulated(study, rows, manifest, out / _RECORDS)
+    comparison = tabulated(study, rows, manifest, out / RECORDS)
     scores = _with_costs(comparison, times=False)
     table = markdown([Heading(study.title, level=1), *blocks(scores), Paragraph(_TIMES)]) + "\n"
     write_text(out / "table.md", table)

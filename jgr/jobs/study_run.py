@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jgr.jobs.launch.local import Local
 from jgr.jobs.launch.work import Ended, Launcher, Say, Work
+from jgr.jobs.report.of_study import write_study_report
 from jgr.jobs.study import Study
 from jgr.jobs.study_plan import Planned, plan, plan_run
 from jgr.jobs.study_results import gather, has_rows, rebuild
@@ -49,8 +50,9 @@ def run_study(
     Args:
         study: The study.
         runs: The folder of its runs.
-        out: The folder of its results: `rows.jsonl`, `manifest.json`, `table.{md,csv,tex}`, and by run what single
-            records scored (`records`) and the learning curve (`curves`).
+        out: The folder of its results: `rows.jsonl`, `manifest.json`, `table.{md,csv,tex}`, `report.html`, and by run
+            what single records scored (`records`), the learning curve (`curves`) and parts of what it restored
+            (`restored`).
         launcher: Where runs are made; one after another in this process when None.
         command: The command line, for the manifests.
         only: Names of arms; all when empty.
@@ -110,4 +112,8 @@ def _line(ended: Ended) -> str:
 def _write(study: Study, planned: Sequence[Planned], out: str | Path) -> str:
     """Writes the results of all runs that have some; returns the table."""
     gather(planned, out, study.pictures)
-    return rebuild(study, out) if has_rows(out) else ""
+    if not has_rows(out):
+        return ""
+    table = rebuild(study, out)
+    write_study_report(study, out)
+    return table

@@ -32,6 +32,9 @@ from tests.conftest import ROOT
 SMOKE = f"{ROOT}/configs/restoration/edsr_train400.py:smoke"
 
 
+PSNR = "psnr_gray_u8/awgn-s25-seed0-unclipped"
+
+
 def make_config(overrides=()):
     overrides = {"mesh.data": 1} | dict(overrides)
     return resolve(load_config_file(SMOKE), Experiment, [(key, str(value)) for key, value in overrides.items()])
@@ -82,6 +85,24 @@ def test_each_record_has_its_values_and_costs(run):
     kernels = 4 * 8 + 2 * 8 * 8 + 8 * 8 + 8 * 4  # 3x3 at half resolution: head, a block, body, tail
     assert {float(record["gflop"]) for record in records} == {2 * 9 * kernels * 16 * 16 / 1e9}
     assert (folder.samples_path / "restored" / f"{path.stem}.png").is_file()
+
+
+def test_the_first_records_are_kept_apart_and_without_loss(run):
+    folder, _ = run
+    (path,) = (folder.path / "per_record").glob("*-awgn-s25-seed0-unclipped.csv")
+    kept = folder.samples_path / "restored" / path.stem
+    assert sorted(file.name for file in kept.iterdir()) == sorted(
+        f"{place}-{what}.png" for place in range(3) for what in ("degraded", "restored", "truth")
+    )
+    for place, record in list(enumerate(table(path)))[:3]:
+        images = {}
+        for what in ("degraded", "restored", "truth"):
+            with Image.open(kept / f"{place}-{what}.png") as image:
+                images[what] = np.asarray(image, np.float64)
+        mse = np.mean((images["restored"] - images["truth"]) ** 2)
+        # The metric is of 8-bit images, too: the very pixels that were scored.
+        assert 10 * np.log10(255**2 / mse) == pytest.approx(float(record[PSNR]), abs=1e-3)
+        assert np.std(images["degraded"] - images["truth"]) == pytest.approx(25, abs=3)
 
 
 def test_how_it_is_restored_is_part_of_the_protocol(run):
