@@ -194,21 +194,26 @@ def result(run, seed, value):
 def test_compare_in_every_format(run_jgr, jgr_out, three_runs, tmp_path):
     key = "task.generator_optimizer.learning_rate"
     markdown = run_jgr("compare", *three_runs, "--format=md").stdout
-    header, _, folded, fast = markdown.splitlines()[:4]
+    assert markdown.startswith("On digits-all@0, n = 16.\n\n| run")
+    header, _, folded, fast = markdown.splitlines()[2:6]
     assert [cell.strip() for cell in header.strip("|").split("|")][:3] == ["run", key, "seeds"]
     assert [cell.strip() for cell in folded.strip("|").split("|")] == ["s{0,1}", "0.0002", "2", "4.000 ± 1.414"]
     assert [cell.strip() for cell in fast.strip("|").split("|")] == ["fast", "0.001", "1", "7.000"]
     assert "- fd_pixels: s{0,1} is best, but nothing says how far luck reaches beside fast: 2 and 1 seeds" in markdown
     records = list(csv.DictReader(io.StringIO(jgr_out("compare", *three_runs, "--format=csv"))))
-    assert [(record["mean"], record[f"config.{key}"]) for record in records] == [("4.0", "0.0002"), ("7.0", "0.001")]
+    scores = [record for record in records if record["kind"] == "score"]
+    assert [(record["mean"], record[f"config.{key}"]) for record in scores] == [("4.0", "0.0002"), ("7.0", "0.001")]
+    took = {record["metric"] for record in records if record["row"] == "fast" and record["kind"] in ("cost", "time")}
+    assert took == {"parameters", "trained_parameters", "gflop_per_step", "steps", "images_seen", "train_s"}
     document = json.loads(jgr_out("compare", *three_runs, "--format=json"))
-    assert [record["seeds"] for record in document["records"]] == [2, 1]
+    assert [record["seeds"] for record in document["records"] if record["kind"] == "score"] == [2, 1]
     assert r"\begin{tabular}" in jgr_out("compare", *three_runs, "--format=tex")
     out = tmp_path / "table.md"
     assert jgr_out("compare", *three_runs, "--format=md", f"--out={out}") == f"{out}\n"
     assert out.read_text() == markdown
     ranked = jgr_out("compare", *three_runs[::-1], "--format=csv", "--rank=fd_pixels")
-    assert [record["row"] for record in csv.DictReader(io.StringIO(ranked))] == ["s{1,0}", "fast"]
+    rows = [record["row"] for record in csv.DictReader(io.StringIO(ranked)) if record["kind"] == "score"]
+    assert rows == ["s{1,0}", "fast"]
 
 
 def test_compare_does_not_rank_two_protocols(run_jgr, three_runs):

@@ -117,7 +117,7 @@ def test_other_data_and_other_evaluations_are_refused(results, capsys):
 
 def test_what_a_run_starts_from_is_to_be_made_first(results):
     known = read_rows(f"{results}#1").known
-    start = {"train.init_from.path": "nowhere/narrow-s1", "train.init_from.cls": "jgr.jobs.init_from.InitFrom"}
+    start = {"train.init_from.path": "nowhere/narrow-s1"}
     rows = tampered(results, {"overrides": known["overrides"] | start, "config_values": {}, "config_hash": ""})
     assert problem(rows) == (
         "the run starts from nowhere/narrow-s1, which is not here: make it first: jgr reproduce "
