@@ -127,7 +127,7 @@ def make_train(work: Work, quiet: bool = False) -> bool:
     if evaluation is not None:  # it goes on as it began; how it is scored is the study's
         config = ConfigDict(to_plain(config) | {"evaluation": evaluation})
     folder = train(config, work.path, config_path=work.arm.config, command=work.command, quiet=quiet)
-    return is_trained(folder.path)
+    return on_main(lambda: is_trained(folder.path))  # which process 0 has written down
 
 
 def make_evaluation(work: Work, quiet: bool = False) -> bool:
