@@ -26,7 +26,8 @@ def page(document: Mapping[str, Any]) -> str:
     policy = f"default-src 'none'; img-src data:; script-src '{_hash(script)}'; style-src '{_hash(style)}'"
     parts = {
         "policy": f"{policy}; base-uri 'none'; form-action 'none'",
-        "title": html.escape(document["title"]),
+        # A name of bytes that are no UTF-8 is a text that no file takes; JSON escapes such.
+        "title": html.escape(document["title"].encode(errors="replace").decode()),
         "style": style,
         "script": script,
         "document": json.dumps(document, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),

@@ -186,7 +186,7 @@ def test_pictures_of_one_part_are_zoomed_and_moved_together(show):
     second = ".tiles.wide figure:nth-child(2)"
     assert [pixel(opened, second, x) for x in (0.1, 0.4, 0.6)] == [0, 0, 255]
     grids.nth(0).locator("canvas").focus()
-    for key in ("+", "+", "ArrowRight", "ArrowRight", "ArrowRight", "ArrowRight"):
+    for key in ("+", "+", "ArrowRight", "ArrowRight"):
         opened.keyboard.press(key)
     assert [pixel(opened, second, x) for x in (0.1, 0.4, 0.6)] == [0, 255, 255]
     opened.keyboard.press("0")
@@ -224,7 +224,7 @@ def test_it_is_readable_in_light_and_dark_and_at_a_narrow_width(show, scheme):
 
 
 def test_no_text_of_a_run_is_run(show):
-    for text in HOSTILE:
+    for text in (HOSTILE[0], " ".join(HOSTILE)):
         opened = show(hostile(text))
         for tab in ("results", "curves", "pictures", "config", "environment", "reproduce"):
             opened.locator(f"#tab-{tab}").click()
