@@ -57,7 +57,7 @@ def _metrics(runs: Collection[Logged]) -> list[str]:
 def _values(logged: Logged, metric: str) -> dict[int, float]:
     """By step; what is no number is left out."""
     found = ((row["step"], row.get(metric)) for row in logged)
-    return {int(step): value for step, value in found if isinstance(value, int | float) and math.isfinite(value)}
+    return {int(step): float(value) for step, value in found if isinstance(value, int | float) and math.isfinite(value)}
 
 
 def _rounded(value: float | None) -> float | None:
