@@ -100,7 +100,7 @@ function drawing(found, width) {
     svg.append(shape("line", { class: "grid", x1: PLOT.left, x2: width - PLOT.right, y1: y(tick), y2: y(tick) }),
       shape("text", { class: "tick", x: PLOT.left - 6, y: y(tick) + 4, "text-anchor": "end" }, short(tick)));
   }
-  for (const tick of ticks(first, last, Math.max(2, Math.floor(width / 130)))) {
+  for (const tick of ticks(first, last, Math.max(4, Math.floor(width / 130)))) {
     svg.append(shape("text", { class: "tick", x: x(tick), y: PLOT.height - PLOT.bottom + 18, "text-anchor": "middle" }, short(tick)));
   }
   svg.append(shape("text", { class: "tick", x: (PLOT.left + width) / 2, y: PLOT.height - 4, "text-anchor": "middle" },
