@@ -130,7 +130,7 @@ function resultsPanel(host) {
   put(host,
     element("div", { class: "controls" }, columnMenu(draw),
       checkbox("95 % intervals", results.limits, (on) => { results.limits = on; draw(); })),
-    report.tables.length > 1 ? element("p", {}, "Numbers of two data sets or protocols are never ranked with each other: each has a table of its own.") : null,
+    report.tables.filter((table) => table.columns.some((column) => column.measured)).length > 1 ? element("p", {}, "Numbers of two data sets or protocols are never ranked with each other: each has a table of its own.") : null,
     tables,
     element("ul", { class: "notes" }, report.notes.map((note) => element("li", {}, note))),
     published());
