@@ -7,6 +7,7 @@
     run = jgr.load("runs/digits")
     run.sample(64), run.state
     print(jgr.compare(["runs/a", "runs/b"]).format("md"))
+    jgr.report(["runs/a", "runs/b"], "report.html")
     jgr.restore("runs/denoiser", ["photo.png"], "restored/")
     jgr.measure("restored/", "originals/", ["psnr", "ssim"])
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from jgr.jobs.evaluate import evaluate
     from jgr.jobs.load import Run, load
     from jgr.jobs.measure import measure
+    from jgr.jobs.report.of_runs import report
     from jgr.jobs.reproduce import reproduce
     from jgr.jobs.restore import restore
     from jgr.jobs.sample import sample
@@ -35,13 +37,14 @@ _HOMES = {
     "evaluate": "jgr.jobs.evaluate",
     "load": "jgr.jobs.load",
     "measure": "jgr.jobs.measure",
+    "report": "jgr.jobs.report.of_runs",
     "reproduce": "jgr.jobs.reproduce",
     "restore": "jgr.jobs.restore",
     "sample": "jgr.jobs.sample",
     "train": "jgr.jobs.train",
 }
 
-__all__ = ["Run", "check", "compare", "evaluate", "load", "measure", "reproduce", "restore", "sample", "train"]
+__all__ = ["Run", "check", "compare", "evaluate", "load", "measure", "report", "reproduce", "restore", "sample", "train"]
 
 
 def __getattr__(name: str) -> Any:
