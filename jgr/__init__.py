@@ -44,7 +44,19 @@ _HOMES = {
     "train": "jgr.jobs.train",
 }
 
-__all__ = ["Run", "check", "compare", "evaluate", "load", "measure", "report", "reproduce", "restore", "sample", "train"]
+__all__ = [
+    "Run",
+    "check",
+    "compare",
+    "evaluate",
+    "load",
+    "measure",
+    "report",
+    "reproduce",
+    "restore",
+    "sample",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
