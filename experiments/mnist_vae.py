@@ -24,6 +24,11 @@ def get_study() -> Study:
                 for beta in betas
             ),
             Arm(name="conditional", config=f"{VAE}:conditional", overrides=SHORT),
+            Arm(
+                name="conditional-beta-4",
+                config=f"{VAE}:conditional",
+                overrides=SHORT | {"task.objective.beta": 4.0},
+            ),
             Arm(name="mixture", config=f"{VAE}:mixture", overrides=SHORT),
             Arm(name="two-stage", config=f"{VAE}:two_stage", overrides=SHORT),
             Arm(name="vq-vae", config="configs/vae/vq_vae_mnist.py", overrides={"train.num_steps": "6 epochs"}),
