@@ -232,7 +232,10 @@ def test_rows_of_runs_that_are_gone_stay(done, tmp_path):
     shutil.copytree(folder / "results", tmp_path / "results")
     shutil.copytree(folder / "runs/one-step-s0", tmp_path / "runs/one-step-s0")
     run_study(STUDY, tmp_path / "runs", tmp_path / "results", only=["one-step"], say=lambda line: None, quiet=True)
-    assert files(tmp_path / "results") == files(folder / "results")
+    there, here = (str(path / "results").encode() for path in (tmp_path, folder))
+    # The report names the file of rows in its commands.
+    made = {name: content.replace(there, here) for name, content in files(tmp_path / "results").items()}
+    assert made == files(folder / "results")
 
 
 def test_what_is_no_study(tmp_path):
