@@ -150,7 +150,7 @@ def test_dropout_is_of_each_image_by_its_own_key():
     fixed = jax.jit(partial(network.clone(dropout_at_test=False).apply, train=False))
     restored = np.asarray(fixed(variables, images, keys=KEYS))
     np.testing.assert_array_equal(fixed(variables, images, keys=other), restored)
-    np.testing.assert_array_equal(restored, restored[[1, 2, 0]])
+    np.testing.assert_allclose(restored, restored[[1, 2, 0]], atol=1e-6)
 
 
 def test_half_of_the_values_are_dropped():
