@@ -124,6 +124,8 @@ def make_step(experiment: Experiment, loader: Loader, abstract: TrainState) -> S
             state, metrics = task.step(state, batch, key, due) if task.intervals else task.step(state, batch, key)
             metrics = {**metrics, **_finite_checks(state, metrics)}
             state = state.replace(step=state.step + 1)
+            # A weak type would be another program's argument: the next call would compile again.
+            state = jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), state)
             return advance_average(state, train.average.half_life, train.average.ramp_up), metrics
 
         if is_scanned:
