@@ -144,6 +144,10 @@ def test_dropout_is_of_each_image_by_its_own_key():
     made = np.asarray(apply(variables, images, keys=KEYS, train=True))
     assert np.abs(made[0] - made[1]).max() > 0.01
     other = record_keys(jax.random.key(6), jnp.arange(3, dtype=jnp.uint32)).at[1].set(KEYS[0])
+    np.testing.assert_array_equal(
+        apply(variables, images, keys=other, train=True)[1],
+        apply(variables, images, keys=KEYS.at[1].set(KEYS[0]), train=True)[1],
+    )
     # To rounding: another place in a batch may round otherwise. Another draw would differ by more than 0.01.
     np.testing.assert_allclose(apply(variables, images, keys=other, train=True)[1], made[0], atol=1e-6)
     np.testing.assert_allclose(apply(variables, images, keys=KEYS, train=False), made, atol=1e-6)  # at test time, too

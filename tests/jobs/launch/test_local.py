@@ -93,7 +93,7 @@ class Killed:
         """The files of the table, rows and curves, without times and the runs' ids, which are times, too."""
         out = self.folder / "results/small"
         rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
-        numbers = [{key: row[key] for key in row if key not in ("run", "time_s", "commit")} for row in rows]
+        numbers = [{key: row[key] for key in row if key not in ("run", "time_s")} for row in rows]
         curves = {path.name: path.read_bytes() for path in (out / "curves").iterdir()}
         tables = {form: RUN_ID.sub("", (out / f"table.{form}").read_text()) for form in ("md", "csv", "tex")}
         return tables, numbers, curves
