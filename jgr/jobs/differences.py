@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from jgr.metrics.intervals import Interval, bootstrap_interval, mean_interval, welch_interval
 from jgr.metrics.metric import Better
 
+FEWEST_SEEDS = 3
+"""Of each of two rows that seeds are to tell apart: `jgr.metrics.intervals.welch_interval` says why."""
+
 Records = Mapping[str, float]
 """The value of each record, by its name."""
 
@@ -67,16 +70,19 @@ class Difference:
 
 
 def difference(first: Scores, second: Scores) -> Difference:
-    """The difference of two rows: in pairs of the same records, else of seeds (Welch's t)."""
+    """The difference of two rows: in pairs of the same records, else of 3 seeds or more each (Welch's t)."""
     value = first.mean - second.mean
     if first.records is not None and second.records is not None and first.records.keys() == second.records.keys():
         pairs = [own - second.records[name] for name, own in first.records.items()]
         if len(pairs) > 1:
             return Difference(value, bootstrap_interval(pairs), f"{len(pairs)} records in pairs")
     counts = len(first.values), len(second.values)
-    if min(counts) > 1 and all(map(math.isfinite, first.values + second.values)):
-        return Difference(value, welch_interval(first.values, second.values), f"{counts[0]} and {counts[1]} seeds")
-    return Difference(value, None, "one seed" if max(counts) == 1 else f"{counts[0]} and {counts[1]} seeds")
+    basis = f"{counts[0]} and {counts[1]} seeds"
+    if min(counts) < FEWEST_SEEDS:
+        return Difference(value, None, "one seed" if max(counts) == 1 else f"{basis}, {FEWEST_SEEDS} each are needed")
+    if not all(map(math.isfinite, first.values + second.values)):
+        return Difference(value, None, basis)
+    return Difference(value, welch_interval(first.values, second.values), basis)
 
 
 def leader(scores: Mapping[int, Scores], names: Sequence[str], direction: Better) -> tuple[list[int], str]:

@@ -219,6 +219,15 @@ class LatentModel(Protocol):
 
 
 @runtime_checkable
+class LatentDivergence(Protocol):
+    """A task that can say how much each latent tells about an image."""
+
+    def posterior_divergence(self, state: TrainState, batch: Batch) -> Float[Array, "batch latents"]:
+        """KL divergence of each latent's posterior from its prior, in nats: about 0 where the posterior collapsed."""
+        ...
+
+
+@runtime_checkable
 class LatentDecoder(Protocol):
     """A `LatentModel` with the prior N(0, 1) whose latents can be moved and made images again.
 

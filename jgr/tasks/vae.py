@@ -226,6 +226,10 @@ class VAE(Task):
         """See `jgr.tasks.task.LatentModel`."""
         return self.encode(state, batch).mean
 
+    def posterior_divergence(self, state: TrainState, batch: Batch) -> Float[Array, "batch latents"]:
+        """See `jgr.tasks.task.LatentDivergence`."""
+        return self.encode(state, batch).divergence()
+
     def reconstruct(self, state: TrainState, batch: Batch) -> Images:
         """See `jgr.tasks.task.Reconstructor`: expected images of the posterior means."""
         return self.decode(state, self.posterior_mean(state, batch), batch)

@@ -61,10 +61,12 @@ def test_traversals_say_which_latents_they_follow(drawn, explorer):
     np.testing.assert_array_equal(shown[:, 0], np.stack([found.start, found.start])[..., 0])
     np.testing.assert_array_equal(shown[:, 1:], found.images[..., 0])
     told = [
-        re.fullmatch(r"row (\d): latent (\d), variance of its posterior mean (\S+) \(active\)", of) for of in remarks
+        re.fullmatch(r"row (\d): latent (\d), KL (\S+) nats, variance of its posterior mean (\S+) \(active\)", of)
+        for of in remarks
     ]
     assert [(int(of[1]), int(of[2])) for of in told[:2]] == list(enumerate(found.latents))
-    assert [float(of[3]) for of in told[:2]] == pytest.approx(found.variances, rel=1e-2)
+    assert [float(of[3]) for of in told[:2]] == pytest.approx(found.divergences, rel=1e-2)
+    assert [float(of[4]) for of in told[:2]] == pytest.approx(found.variances, rel=1e-2)
     assert remarks[2] == "columns: the reconstruction of record 4, then the latent at -3, 0, 3"
     _, remarks = drawn("--traverse=2", "--record=prior", "--num=1")
     assert remarks[1:] == ["columns: the prior's mean, then the latent at -3, 3"]

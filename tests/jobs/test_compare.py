@@ -185,11 +185,11 @@ def test_best_is_marked_as_the_rows_say(make_run, better, best, other):
 
 
 def test_what_luck_may_have_done_is_not_marked(make_run):
-    seeds = {"a": (1.0, 2.0), "b": (1.2, 2.4)}
+    seeds = {"a": (1.0, 2.0, 1.5), "b": (1.2, 2.4, 1.8)}
     paths = [make_run(f"{n}{s}", row(v), seed=s, x=n) for n, values in seeds.items() for s, v in enumerate(values)]
     comparison = compare(paths)
     assert best_rows(comparison) == []
-    assert "a{0,1} and b{0,1} are not told apart: -0.3 [" in comparison.format()
+    assert "a{0,1,2} and b{0,1,2} are not told apart: -0.3 [" in comparison.format()
     single = compare([make_run("c", row(1.0), x=1), make_run("d", row(2.0), x=2)])
     assert best_rows(single) == []
     assert list(single.leads.values()) == ["c is best, but nothing says how far luck reaches beside d: one seed"]
@@ -297,7 +297,7 @@ def test_latex_is_escaped_and_framed_by_booktabs(make_run):
     paths = [
         make_run(f"{name}-{s}", row(value + s, protocol="u8_5%"), seed=s, x=x, status=status)
         for name, value, x, status in (("my_run", 1.0, "50%_a&b", "completed"), ("later", 91.0, "{c}", "failed"))
-        for s in (0, 1)
+        for s in (0, 1, 2)
     ]
     where, begin, top, header, middle, first, second, bottom, end, *below = compare(paths).format("tex").splitlines()
     assert where == rf"\par\noindent{{\footnotesize On {DIGITS}, n = 50.\par}}"
@@ -307,12 +307,12 @@ def test_latex_is_escaped_and_framed_by_booktabs(make_run):
     cells = [[cell.strip() for cell in line.removesuffix(r"\\").split(" & ")] for line in (header, first, second)]
     assert cells == [
         ["run", "x", "seeds", r"fd\_pixels $\downarrow$"],
-        [r"my\_run-\{0,1\}", r"50\%\_a\&b", "2", r"\textbf{1.500 $\pm$ 0.707}"],
-        [r"later-\{0,1\}", r"\{c\}", "2", r"91.50 $\pm$ 0.71"],
+        [r"my\_run-\{0,1,2\}", r"50\%\_a\&b", "3", r"\textbf{2.000 $\pm$ 1.000}"],
+        [r"later-\{0,1,2\}", r"\{c\}", "3", r"92.00 $\pm$ 1.00"],
     ]
     lead, protocols, *_ = below
     small = r"\par\noindent{\footnotesize "
-    assert lead.startswith(small + r"fd\_pixels: my\_run-\{0,1\} is ahead of later-\{0,1\} by 90 [87, 93]")
+    assert lead.startswith(small + r"fd\_pixels: my\_run-\{0,1,2\} is ahead of later-\{0,1,2\} by 90 [87.7, 92.3]")
     assert protocols == small + r"Protocols: fd\_pixels: u8\_5\%.\par}"
     assert small + r"later-0: status is failed\par}" in below
     assert below.count(r"\begin{tabular}{lrr}") == below.count(r"\end{tabular}") == 1  # the costs

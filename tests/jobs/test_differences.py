@@ -14,13 +14,22 @@ def of_records(values):
 
 
 def test_seeds_are_compared_by_welchs_t() -> None:
-    first, second = (3.0, 4.0, 4.5), (1.0, 2.5)
+    first, second = (3.0, 4.0, 4.5, 4.25), (1.0, 2.5, 1.5)
     gap = difference(Scores(first), Scores(second))
     theirs = stats.ttest_ind(first, second, equal_var=False)
     interval = theirs.confidence_interval(0.95)
     assert (gap.interval.low, gap.interval.high) == pytest.approx((interval.low, interval.high), rel=1e-12)
     assert gap.holds == (theirs.pvalue < 0.05)
-    assert gap.basis == "3 and 2 seeds"
+    assert gap.basis == "4 and 3 seeds"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "basis"),
+    [((1.0,), (2.0,), "one seed"), ((1.0, 1.1, 1.2), (9.0, 9.1), "3 and 2 seeds, 3 each are needed")],
+)
+def test_too_few_seeds_tell_nothing_apart(first: tuple[float, ...], second: tuple[float, ...], basis: str) -> None:
+    gap = difference(Scores(first), Scores(second))
+    assert (gap.interval, gap.holds, gap.basis) == (None, False, basis)
 
 
 def test_records_in_pairs_tell_apart_what_their_spread_hides() -> None:

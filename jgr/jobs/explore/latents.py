@@ -43,6 +43,8 @@ class Traversal:
         latents: Which they are, that with the largest variance first.
         variances: Of their posterior means over records; above 0.01 a latent counts as active (Burda et al. 2016,
             section 5.2).
+        divergences: Their KL divergences from the prior in nats, means over records; None where the task has no
+            `posterior_divergence`.
         values: What they are set to.
     """
 
@@ -50,6 +52,7 @@ class Traversal:
     images: UInt8[np.ndarray, "rows steps height width channels"]
     latents: Int[np.ndarray, "rows"]
     variances: Float[np.ndarray, "rows"]
+    divergences: Float[np.ndarray, "rows"] | None
     values: Float[np.ndarray, "steps"]
 
 

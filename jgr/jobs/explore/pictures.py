@@ -222,10 +222,13 @@ class LatentTraversal:
         """See `Use.draw`; `num` counts latents, 10 by default, or all of fewer."""
         found = explorer.traverse(self.steps, num, self.record, classes=classes)
         start = np.broadcast_to(found.start, (len(found.images), 1, *found.start.shape))
+        told = [""] * len(found.latents)
+        if found.divergences is not None:
+            told = [f"KL {divergence:.3g} nats, " for divergence in found.divergences]
         remarks = [
-            f"row {row}: latent {latent}, variance of its posterior mean {variance:.3g}"
+            f"row {row}: latent {latent}, {kl}variance of its posterior mean {variance:.3g}"
             f" ({'active' if variance > _ACTIVE else 'not active'})"
-            for row, (latent, variance) in enumerate(zip(found.latents, found.variances, strict=True))
+            for row, (latent, kl, variance) in enumerate(zip(found.latents, told, found.variances, strict=True))
         ]
         begin = "the prior's mean" if self.record is None else f"the reconstruction of record {self.record}"
         values = ", ".join(f"{value:.3g}" for value in found.values)

@@ -20,11 +20,7 @@ from jgr.jobs.progress import images_bar
 from jgr.jobs.sampling import for_sampling
 from jgr.mesh import gathered
 from jgr.state import TrainState
-from jgr.tasks.task import (
-    LatentDecoder,
-    LatentModel,
-    Reconstructor,
-)
+from jgr.tasks.task import LatentDecoder, LatentDivergence, LatentModel, Reconstructor
 
 _RANKED = 500  # records whose posterior means say which latents vary the most
 
@@ -79,7 +75,7 @@ class RecordExplorer(Exploration):
     ) -> Traversal:
         """Images along the latents that vary the most over records, each alone, from a record's posterior mean.
 
-        Which vary the most is said by the posterior means of the first 500 records.
+        Which vary the most is said by the posterior means of the first 500 records; so are the KL divergences.
 
         Args:
             steps: Values of a latent, evenly spaced.
@@ -104,6 +100,10 @@ class RecordExplorer(Exploration):
         ranked = np.arange(min(_RANKED, len(self._data.source)))
         variances = self._from_records("encode", self._posterior_mean, ranked)[1].astype(np.float64).var(axis=0)
         latents = np.argsort(-variances, kind="stable")[:num_latents]
+        divergences = None
+        if isinstance(self.task, LatentDivergence):
+            compiled = self._compiled_of_records(self.task.posterior_divergence)
+            divergences = self._from_records("measure KL", compiled, ranked)[1].astype(np.float64).mean(axis=0)[latents]
         start, label = np.zeros(size, np.float32), 0
         if record is not None:
             read, [start] = self._from_records("encode", self._posterior_mean, np.array([record]))
@@ -116,7 +116,7 @@ class RecordExplorer(Exploration):
         codes = np.concatenate([start[None], codes.reshape(-1, size)])
         images = self._drawn("traverse", self._decode, codes, np.full(len(codes), label))
         rows = images[1:].reshape(num_latents, steps, *images.shape[1:])
-        return Traversal(images[0], rows, latents, variances[latents], values)
+        return Traversal(images[0], rows, latents, variances[latents], divergences, values)
 
     def latent_map(
         self, side: int = 20, classes: Classes = None

@@ -24,7 +24,7 @@ from jgr.models.latent_priors import GaussianMixture
 from jgr.models.mlp_vae import Decoder, Encoder
 from jgr.rng import purpose_key, record_keys
 from jgr.state import TrainState
-from jgr.tasks.task import LatentDecoder, LatentSampler, PixelModel, Reconstructor, Task
+from jgr.tasks.task import LatentDecoder, LatentDivergence, LatentSampler, PixelModel, Reconstructor, Task
 from jgr.tasks.vae import VAE, Aggregate
 
 SPREAD = 8.0  # a pixel is 0.5 + value / SPREAD
@@ -122,7 +122,10 @@ def records(indices, split="test"):
 
 def test_protocols_are_recognised(vae):
     task = vae.experiment.task
-    assert all(isinstance(task, protocol) for protocol in (LatentDecoder, LatentSampler, PixelModel, Reconstructor))
+    assert all(
+        isinstance(task, protocol)
+        for protocol in (LatentDecoder, LatentDivergence, LatentSampler, PixelModel, Reconstructor)
+    )
     assert isinstance(Linear(), LatentDecoder)
     assert not isinstance(Plain(), LatentDecoder | LatentSampler | PixelModel)
 
@@ -165,6 +168,7 @@ def test_traversals_move_one_latent_each_the_most_spread_first():
     np.testing.assert_array_equal(found.latents, [1, 2])
     np.testing.assert_allclose(found.variances, [4.0, 1.0], rtol=0.05)
     np.testing.assert_array_equal(found.values, [-2, -1, 0, 1, 2])
+    assert found.divergences is None
     np.testing.assert_allclose(shown(found.start[0]), [0, 2, 1], atol=2 * LEVEL)
     np.testing.assert_allclose(shown(found.images[0, :, 0]), [[0, v, 1] for v in found.values], atol=2 * LEVEL)
     np.testing.assert_allclose(shown(found.images[1, :, 0]), [[0, 2, v] for v in found.values], atol=2 * LEVEL)
@@ -177,6 +181,11 @@ def test_traversals_of_a_vae_start_at_the_decoded_posterior_mean(made):
     assert (np.diff(found.variances) <= 0).all()
     means = made.encode(360).means
     np.testing.assert_allclose(found.variances, means.var(axis=0)[found.latents], rtol=1e-4)
+    posterior = made.task.encode(made.state, records(range(360)))
+    variances = np.exp(np.asarray(posterior.log_variance))
+    # Kingma & Welling 2014, appendix B.
+    divergences = (np.square(posterior.mean) + variances - 1 - np.log(variances)).mean(axis=0) / 2
+    np.testing.assert_allclose(found.divergences, divergences[found.latents], rtol=1e-4)
     # Where a latent is set to what it is, the image is the one that it started from.
     code = np.tile(means[5], (2, 1))
     code[1, found.latents[0]] = found.values[2]
