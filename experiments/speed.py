@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from speed_report import write_report
 from speed_rows import MATMUL, ROWS
 from speed_table import write_tables
 from tqdm import tqdm
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 file.flush()
     lines = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     print(write_tables(folder, lines))
+    write_report(folder, lines)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -162,6 +164,7 @@ def _measured(
                         tqdm.write(f"{row.name}, {contender}: {answer['error']}")
                     yield {
                         "row": row.name,
+                        "about": row.about,
                         "batch": batch,
                         "dtype": options.dtype,
                         "contender": contender,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from speed_rows import MATMUL, ROWS
+from speed_rows import MATMUL
 from tabulate import tabulate
 
 from jgr.files import write_text
@@ -109,12 +109,17 @@ def _notes(lines: Sequence[Line]) -> str:
         versions, device = line["versions"], line["device"]
         library = f"JAX {versions['jax']}" if line["side"] == "jgr" else f"PyTorch {versions['torch']}"
         notes.append(f"- {name}: {library}, Python {versions['python']}, {device['threads']} threads, {device['kind']}")
-    measured = {line["row"]: line.get("data") for line in lines}
-    for row in ROWS:
-        if row.name in measured:
-            data = f"; data: {measured[row.name]}" if measured[row.name] else ""
-            notes.append(f"- {row.name}: {row.about}{data}")
+    notes += [f"- {text}" for text in measured(lines)]
     return "\n".join(notes)
+
+
+def measured(lines: Sequence[Line]) -> list[str]:
+    """What each row measured, and on which data."""
+    rows = {line["row"]: line for line in lines}
+    return [
+        f"{name}: {line['about']}; data: {line['data']}" if line["data"] else f"{name}: {line['about']}"
+        for name, line in rows.items()
+    ]
 
 
 def _plot(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -127,6 +132,7 @@ def _plot(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
+    matplotlib.rcParams["svg.hashsalt"] = "speed"  # the same names in it each time
     ours = [row for row in rows if row["contender"].startswith("jgr ") and row["eager/this"] != ""]
     if not ours:
         return

@@ -32,7 +32,8 @@ _TIMES = "How long it took on which device: [times.md](times.md). That alone dif
 def gather(planned: Sequence[Planned], out: str | Path, pictures: bool = False) -> None:
     """Copies rows, values of single records, curves and manifests of runs that have results to a study's folder.
 
-    What is there of runs that are gone from this machine stays, as long as their configs are those of today.
+    What is there of runs that are gone from this machine, or are made again and not scored yet, stays as long as their
+    configs are those of today.
 
     Args:
         planned: All runs of the study.
@@ -45,7 +46,7 @@ def gather(planned: Sequence[Planned], out: str | Path, pictures: bool = False) 
     runs = {}
     for run, known in manifest["runs"].items():
         one = today.get((known["arm"], known["seed"]))
-        if one is not None and one.state == "missing" and one.config_hash == known["config_hash"]:
+        if one is not None and not one.rows and one.config_hash == known["config_hash"]:
             runs[run] = (known, [row for row in rows if row["run"] == run])
     for one in planned:
         if one.rows:

@@ -37,6 +37,7 @@ def timed(row, contender, turn, ms, **changes):
         "round": turn,
         "flops_per_step": 4e9,
         "data": "",
+        "about": "a network",
         "ms": ms,
         "start_s": 7.0 - turn,
         "versions": versions,
@@ -69,6 +70,8 @@ def test_a_run_writes_rows_table_and_manifest(tmp_path):
 
     (folder / "table.csv").unlink()
     run("--table", "--out=out", cwd=tmp_path)
+    shown = (tmp_path / "out/report.html").read_text()
+    assert all(name in shown for name in ("jgr mine", "784-400-20-400-784", "a step, ms"))
     assert table(folder)["mlp_vae", "jgr mine"] == written
 
 

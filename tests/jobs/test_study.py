@@ -76,7 +76,10 @@ def test_rows_and_table_of_all_runs(done):
     assert f"{(rows[0]['value'] + rows[1]['value']) / 2:.4g}" in narrow
     assert "±" in narrow
     assert "- Trained for two steps." in table
-    assert re.search(r"- fd_pixels: (narrow|one-step) is best, .* beside (narrow|one-step): \d and \d seeds\n", table)
+    assert re.search(
+        r"- fd_pixels: (narrow|one-step) is best, .* beside (narrow|one-step): \d and \d seeds, 3 each are needed\n",
+        table,
+    )
 
 
 def test_published_numbers_stand_beside_ours(done):
@@ -227,10 +230,14 @@ def test_an_evaluation_that_cannot_be_is_told_before_anything_is_trained(tmp_pat
     assert not (tmp_path / "runs").exists()
 
 
-def test_rows_of_runs_that_are_gone_stay(done, tmp_path):
+@pytest.mark.parametrize("made_again", [False, True])
+def test_rows_of_runs_that_are_gone_or_made_again_stay(done, tmp_path, made_again):
     folder, _, _ = done
     shutil.copytree(folder / "results", tmp_path / "results")
     shutil.copytree(folder / "runs/one-step-s0", tmp_path / "runs/one-step-s0")
+    if made_again:
+        shutil.copytree(folder / "runs/narrow-s0", tmp_path / "runs/narrow-s0")
+        (tmp_path / "runs/narrow-s0/results.jsonl").unlink()
     run_study(STUDY, tmp_path / "runs", tmp_path / "results", only=["one-step"], say=lambda line: None, quiet=True)
     there, here = (str(path / "results").encode() for path in (tmp_path, folder))
     # The report names the file of rows in its commands.
