@@ -9,6 +9,12 @@ python experiments/draw_curves.py results/mnist_gan \
 from jgr.jobs.study import Arm, Study
 
 SIX = {"train.num_steps": "6 epochs"}
+# Twice the config's rates, falling to 0: with those of the config 6 epochs gave an agreement of .968.
+DECAYING = {
+    f"task.{player}_optimizer.{key}": value
+    for player in ("generator", "discriminator")
+    for key, value in (("learning_rate", 4e-4), ("schedule.decay", "linear"))
+}
 MLP = {"train.num_steps": 14_100}  # 30 epochs
 
 
@@ -22,7 +28,7 @@ def get_study() -> Study:
             Arm(name="lsgan", config="configs/gan/lsgan_mnist.py", overrides=SIX),
             Arm(name="wgan-gp", config="configs/gan/wgan_gp_mnist.py", overrides={"train.num_steps": "5 epochs"}),
             Arm(name="sngan", config="configs/gan/sngan_mnist.py", overrides={"train.num_steps": "3 epochs"}),
-            Arm(name="cgan", config="configs/gan/cgan_mnist.py", overrides=SIX),
+            Arm(name="cgan", config="configs/gan/cgan_mnist.py", overrides=SIX | DECAYING),
         ),
         notes=(
             "Trained for 6 epochs, mlp-gan for 30, wgan-gp for 5, sngan for 3: less than the configs say.",
