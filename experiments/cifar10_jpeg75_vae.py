@@ -24,7 +24,7 @@ def get_study() -> Study:
         notes=(
             "Bits per dimension are the bound of one sample, of 8-bit levels. JPEG has taken out much of what makes "
             "CIFAR-10's images hard to code: no number here stands beside a published one.",
-            "3,000 steps each, of 128 images (conv) and 32 (hierarchical).",
+            "1,500 steps each, of 64 images (conv) and 32 (hierarchical).",
         ),
         pictures=True,
     )

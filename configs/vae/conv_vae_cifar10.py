@@ -11,7 +11,7 @@ Neither time nor scores were measured yet; a GPU's work. Another prepared data s
 
     --config.data.source.dataset=NAME --config.evaluation.data.source.dataset=NAME
 
-With `:small` networks are narrow, steps are 3,000, and no Inception network is needed; not measured yet
+With `:small` networks are narrow, steps are 1,500, and no Inception network is needed; not measured yet
 (`experiments/cifar10_jpeg75_vae.py`).
 """
 
@@ -46,11 +46,11 @@ def get_config(arg: str = "") -> ConfigDict:
             **networks,
         ),
         likelihood=dict(cls="jgr.losses.likelihoods.DiscretizedLogisticMixture", num_mixtures=num_mixtures),
-        optimizer=dict(rule=dict(cls="optax.adam"), learning_rate=5e-4, schedule=dict(decay="cosine")),
+        optimizer=dict(rule=dict(cls="optax.adam"), learning_rate=1e-3 if small else 5e-4, schedule=dict(decay="cosine")),
     )
     config.train = dict(
-        num_steps=2 if smoke else 3000 if small else "100 epochs",
-        batch_size=8 if smoke else 128,
+        num_steps=2 if smoke else 1500 if small else "100 epochs",
+        batch_size=8 if smoke else 64 if small else 128,
         log_every=1 if smoke else 100,
         checkpoint_every=1 if smoke else 500 if small else "5 epochs",
         sample_every=2 if smoke else 500 if small else "5 epochs",
