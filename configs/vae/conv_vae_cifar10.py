@@ -46,7 +46,9 @@ def get_config(arg: str = "") -> ConfigDict:
             **networks,
         ),
         likelihood=dict(cls="jgr.losses.likelihoods.DiscretizedLogisticMixture", num_mixtures=num_mixtures),
-        optimizer=dict(rule=dict(cls="optax.adam"), learning_rate=1e-3 if small else 5e-4, schedule=dict(decay="cosine")),
+        optimizer=dict(
+            rule=dict(cls="optax.adam"), learning_rate=1e-3 if small else 5e-4, schedule=dict(decay="cosine")
+        ),
     )
     config.train = dict(
         num_steps=2 if smoke else 1500 if small else "100 epochs",
