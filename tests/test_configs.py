@@ -80,7 +80,7 @@ def load(name, argument, request):
                 data["resize"] = data["crop"] = network.image_size
             else:
                 request.getfixturevalue("prepared")
-    if "$JGR_DATA" in str(config):
+    if "$JGR_DATA" in str(config) or "captioned_mnist" in str(config):
         request.getfixturevalue("prepared")
     return config
 

@@ -10,6 +10,7 @@ jgr sample runs/digits --invert face.png --mask=scratches.png --out=filled.png
 jgr sample runs/vae --reconstruct --out=reconstructions.png
 jgr sample runs/vae --traverse --record=7 --out=latents.png
 jgr sample runs/vae --latent_map --out=map.png
+jgr sample runs/text_gan --text "a thick red seven leaning left" "a thin 4" --out=sentences.png
 """
 
 import argparse
@@ -119,6 +120,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a decoder with two latents: so many rows and columns (default: 20) of images at the quantiles of "
         "N(0, 1), beside a plot of the posterior means of records, coloured by label",
     )
+    choice.add_argument(
+        "--text",
+        nargs="+",
+        metavar="SENTENCE",
+        help="of a text-conditional run: a row of images (--num, default: 8) by each sentence, with the same latents "
+        "(default: sentences of its evaluation)",
+    )
     pictures.add_argument(
         "--mix_layer", type=int, metavar="L", help="the first layer with a fine style, from 1 (default: half of them)"
     )
@@ -167,6 +175,7 @@ def run(options: argparse.Namespace) -> int:
         use=_use(options),
         num=options.num,
         classes=classes,
+        texts=options.text,
         truncation=options.truncation,
         seed=options.seed,
         step=options.step,

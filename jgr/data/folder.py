@@ -82,11 +82,11 @@ class ImageFolder:
 
     def record_name(self, index: int) -> str:
         """The record's file."""
-        return str(self._root / self.files[index])
+        return str(self.root / self.files[index])
 
     def fingerprint(self) -> str:
         """Hash of the files' names and contents; above 2 GB in all, of names and sizes."""
-        return files_fingerprint({name: self._root / name for name in self.files})
+        return files_fingerprint({name: self.root / name for name in self.files})
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -108,7 +108,12 @@ class ImageFolder:
         return expanded(self.path)
 
     @property
-    def _root(self) -> Path:
+    def root(self) -> Path:
+        """The folder.
+
+        Raises:
+            DataError: It names an environment variable that is not set.
+        """
         path = self._expanded
         if (unset := _VARIABLE.search(str(path))) and not path.is_dir():
             raise DataError(f"{self.path}: the environment variable {unset[1]} is not set; it names a folder of data")
@@ -116,23 +121,23 @@ class ImageFolder:
 
     @functools.cached_property
     def _listing(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        if not self._root.is_dir():
-            raise DataError(f"{self._root}: no such folder; ImageFolder's path must name a folder of images")
-        found = sorted(path.relative_to(self._root) for path in self._root.glob("**/*" if self.recursive else "*"))
+        if not self.root.is_dir():
+            raise DataError(f"{self.root}: no such folder; ImageFolder's path must name a folder of images")
+        found = sorted(path.relative_to(self.root) for path in self.root.glob("**/*" if self.recursive else "*"))
         names = tuple(
             path.as_posix()
             for path in found
             if path.suffix.lower() in _SUFFIXES and not any(part.startswith(".") for part in path.parts)
         )
         if not names:
-            raise DataError(f"{self._root}: holds no image ({' '.join(sorted(_SUFFIXES))})")
+            raise DataError(f"{self.root}: holds no image ({' '.join(sorted(_SUFFIXES))})")
         if self.part:
             start, stop = (int(end) if end else None for end in self.part[1:-1].split(":"))
             if not names[start:stop]:
-                raise DataError(f"{self._root}: holds {len(names)} images, and none is in part {self.part}")
+                raise DataError(f"{self.root}: holds {len(names)} images, and none is in part {self.part}")
             names = names[start:stop]
         if self.labels == "folder" and (loose := [name for name in names if "/" not in name]):
-            raise DataError(f"{self._root / loose[0]}: lies in no class folder, which labels='folder' needs")
+            raise DataError(f"{self.root / loose[0]}: lies in no class folder, which labels='folder' needs")
         return (names, ()) if self.on_error == "stop" else self._verify(names)
 
     def _verify(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -148,11 +153,11 @@ class ImageFolder:
         kept = tuple(name for name, fine in zip(names, good, strict=True) if fine)
         skipped = tuple(name for name, fine in zip(names, good, strict=True) if not fine)
         if not kept:
-            raise DataError(f"{self._root}: none of its {len(names)} images decodes")
+            raise DataError(f"{self.root}: none of its {len(names)} images decodes")
         if skipped:
             _log.warning(
                 "%s: skipped %d of %d images that do not decode: %s",
-                self._root,
+                self.root,
                 len(skipped),
                 len(names),
                 ", ".join(skipped),
@@ -160,5 +165,5 @@ class ImageFolder:
         return kept, skipped
 
     def _decode(self, name: str) -> Any:
-        path = self._root / name
+        path = self.root / name
         return decode_image(path, self.color, name=str(path), orient=True)

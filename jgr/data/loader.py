@@ -14,8 +14,10 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from jgr.data.augment import Augment
+from jgr.data.captions import Captions
 from jgr.data.records import EvaluationRecords, Fit, HostBatch, TrainingRecords
 from jgr.data.source import IMAGES, Source
+from jgr.data.vocabulary import Vocabulary
 from jgr.errors import ConfigError, DataError
 from jgr.images import to_float
 from jgr.mesh import Mesh
@@ -45,6 +47,7 @@ class Data:
         num_workers: Worker processes of a streamed set; 0 decodes in this process.
         prefetch: Steps of a streamed set decoded ahead, each in a thread (or by each worker); 0 decodes when asked.
         shuffle: Whether each epoch visits the records in a random order of its own, else in the source's.
+        captions: How captions become `tokens` and `token_mask`; None leaves them out.
 
     Raises:
         ConfigError: A value is impossible.
@@ -59,6 +62,7 @@ class Data:
     num_workers: int = 0
     prefetch: int = 2
     shuffle: bool = True
+    captions: Captions | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in _MODES:
@@ -79,7 +83,12 @@ class Data:
     @property
     def fit(self) -> Fit:
         """How decoded images become images of one size."""
-        return Fit(resize=self.resize, crop=self.crop)
+        return Fit(resize=self.resize, crop=self.crop, vocabulary=self.vocabulary)
+
+    @functools.cached_property
+    def vocabulary(self) -> Vocabulary | None:
+        """What captions are read with; reads all captions at first use where `captions` has none. None without them."""
+        return None if self.captions is None else self.captions.of(self.source)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +156,9 @@ class Loader:
 
     @functools.cached_property
     def arrays(self) -> dict[str, Array]:
-        """A resident set, whole on every device: `image` uint8 [num_records, ...], `target`, `label`; else nothing.
+        """A resident set, whole on every device, of arrays [num_records, ...]; else nothing.
+
+        They are `image` uint8 and, where records have them, `target`, `label`, `tokens` and `token_mask`.
 
         Loaded when first asked for.
         """
@@ -179,7 +190,8 @@ class Loader:
         """The host's part of steps `start_step` to `stop_step - 1`, those of one call together.
 
         Each array is [steps_per_call, batches_per_step, batch_size, ...]: `index` int32 and `position` uint32; when
-        streamed also `image` uint8 and, where records have them, `target` uint8 and `label` int32.
+        streamed also `image` uint8 and, where records have them, `target` uint8 and `label` int32, and with
+        `data.captions` `tokens` int32 and `token_mask` bool.
         Of several devices' batches each lies on its device already. Close the iterator (or let it end) to stop its
         threads and processes.
 

@@ -13,7 +13,8 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from jgr.data.order import random_crop_corners, record_index
-from jgr.data.source import IMAGES, Source, read_records, record_name
+from jgr.data.source import IMAGES, Source, caption_of, read_records, record_name
+from jgr.data.vocabulary import Vocabulary
 from jgr.errors import DataError
 
 HostBatch = dict[str, np.ndarray]
@@ -26,10 +27,12 @@ class Fit:
     Attributes:
         resize: The shorter side after a bicubic resize (Pillow's, antialiased); None keeps the size.
         crop: Height and width of the crop that follows; None keeps the whole image.
+        vocabulary: What captions are read with; None leaves them out.
     """
 
     resize: int | None
     crop: int | None
+    vocabulary: Vocabulary | None = None
 
     def read(
         self, source: Source, index: Sequence[int], *, seed: int = 0, position: Sequence[int] | None = None
@@ -45,11 +48,12 @@ class Fit:
             position: Positions in the run, which decide the random crops; None crops the centre.
 
         Returns:
-            `image` and `target` uint8 [n, height, width, channels], `label` int32 [n].
+            `image` and `target` uint8 [n, height, width, channels], `label` int32 [n], and with a vocabulary `tokens`
+            int32 and `token_mask` bool [n, length].
 
         Raises:
-            DataError: Images of different sizes remain, a crop does not fit, or only some records have a target or a
-                label.
+            DataError: Images of different sizes remain, a crop does not fit, or only some records have a target, a
+                label or, with a vocabulary, a caption.
         """
         index = [int(i) for i in index]
         records = read_records(source, index)
@@ -59,6 +63,9 @@ class Fit:
                 batch[name] = self._fitted(source, index, name, images, seed, position)
         if labels := _values(source, index, records, "label"):
             batch["label"] = np.array(labels, np.int32)
+        if self.vocabulary is not None:
+            tokens = self.vocabulary.encode([caption_of(source, i, one) for i, one in zip(index, records, strict=True)])
+            batch |= {"tokens": tokens.ids, "token_mask": tokens.mask}
         return batch
 
     def _fitted(

@@ -14,6 +14,7 @@ from jgr.errors import ConfigError, DataError
 Picture = UInt8[np.ndarray, "_ _ _"]
 
 _CHUNK = 256
+_CAPTIONS = 3  # that a summary tells
 
 
 def summary(source: Source) -> dict[str, Any]:
@@ -22,16 +23,19 @@ def summary(source: Source) -> dict[str, Any]:
     Returns:
         `name`; `num_records`; `height`, `width` and `channels`, each a number where all images agree, else the list
         [smallest, largest]; `target_height` and so on, where records have targets; `labels`, the number of records of
-        each label in order, where they have labels; and `fingerprint`.
+        each label in order, where they have labels; `captions`, those of the first three, where they have captions; and
+        `fingerprint`.
 
     Raises:
         DataError: The source is empty, or what reading it raises.
     """
     shapes: dict[str, set[tuple[int, ...]]] = {name: set() for name in IMAGES}
     labels, indices = [], covering(source)
+    captions: list[str] = []
     for start in range(0, len(indices), _CHUNK):
         for record in read_records(source, indices[start : start + _CHUNK]):
             labels.append(record.get("label"))
+            captions += [record["caption"]] if "caption" in record and len(captions) < _CAPTIONS else []
             for name in IMAGES:
                 if record.get(name) is not None:
                     shapes[name].add(record[name].shape)
@@ -46,6 +50,8 @@ def summary(source: Source) -> dict[str, Any]:
     if known:
         values, counts = np.unique(known, return_counts=True)
         described["labels"] = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    if captions:
+        described["captions"] = captions
     described["fingerprint"] = fingerprint(source)
     return described
 

@@ -19,8 +19,9 @@ _HASHED_BYTES = 2 * 10**9  # sources with larger files are identified by their f
 class Source(Protocol):
     """Anything with a length and records, named for result rows.
 
-    A record is a dict with `image`, uint8 [height, width, channels], and optionally `label`, an int, and `target`, what
-    a network is to make of the image: uint8, too, of the image's height and width. A source may also have:
+    A record is a dict with `image`, uint8 [height, width, channels], and optionally `label`, an int, `caption`, a text,
+    and `target`, what a network is to make of the image: uint8, too, of the image's height and width. A source may also
+    have:
 
     - `__getitems__(indices) -> list of records`, where reading many at once is faster;
     - `fingerprint() -> str`, where its content can be identified without reading every record;
@@ -82,6 +83,21 @@ def _read(source: Source, index: int) -> dict[str, Any]:
         raise DataError(f"{record_name(source, index)} cannot be read: {type(error).__name__}: {error}") from error
 
 
+def caption_of(source: Source, index: int, record: Mapping[str, Any]) -> str:
+    """A record's caption.
+
+    Raises:
+        DataError: It has none.
+    """
+    caption = record.get("caption")
+    if not isinstance(caption, str):
+        raise DataError(
+            f"{record_name(source, index)}: has no caption, only {', '.join(map(repr, record))}; take "
+            "config.data.captions out, or data with captions"
+        )
+    return caption
+
+
 def record_name(source: Source, index: int) -> str:
     """What an error calls a record."""
     named = getattr(source, "record_name", None)
@@ -112,6 +128,8 @@ def fingerprint(source: Source) -> str:
         (record,) = read_records(source, [index])
         digest.update(f"{record['image'].shape} {record.get('label')}\n".encode())
         digest.update(record["image"].tobytes())
+        if (caption := record.get("caption")) is not None:
+            digest.update(f"caption {caption!r}\n".encode())
         if (target := record.get("target")) is not None:
             digest.update(f"target {target.shape}\n".encode())
             digest.update(target.tobytes())

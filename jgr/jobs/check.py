@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from tabulate import tabulate
 
 from jgr.config import config_hash, resolve
+from jgr.data.vocabulary import Vocabulary
 from jgr.jobs.experiment import Experiment, open_experiment
 from jgr.jobs.step import TracedStep, make_loader, state_shapes, trace_step
 from jgr.mesh import Mesh
@@ -30,6 +31,8 @@ def check(config: ConfigDict | Mapping[str, Any], compile_step: bool = False) ->
     """
     resolved = resolve(config, Experiment)
     experiment = open_experiment(resolved)
+    if (captions := experiment.data.captions) is not None and captions.vocabulary is None:
+        experiment = experiment.told(Vocabulary(captions.level, (), captions.length))  # shapes do not depend on it
     loader = make_loader(experiment)
     state = state_shapes(experiment, loader)
     traced = trace_step(experiment, loader, state) if experiment.train.num_steps else TracedStep(metrics={}, flops=0)

@@ -8,8 +8,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jgr.config import Clock, Context, Duration, build, to_plain
+from jgr.data.captions import Captions
 from jgr.data.loader import Data
 from jgr.data.source import IMAGES, record_name
+from jgr.data.vocabulary import Vocabulary
 from jgr.degradations.degradation import Degradation
 from jgr.degradations.protocol import Protocol
 from jgr.errors import ConfigError, DataError
@@ -183,12 +185,28 @@ class Experiment:
         deciding = next(iter(self.validation.metrics.values()))
         return "max" if deciding.higher_is_better else "min"
 
+    def told(self, vocabulary: Vocabulary | None) -> "Experiment":
+        """With what the training's captions are read with, for all its data; None where it reads no captions."""
+        if vocabulary is None or self.data.captions is None:
+            return self
+        captions = dataclasses.replace(self.data.captions, vocabulary=vocabulary)
+        scored: dict[str, Any] = {
+            name: _told(getattr(self, name), captions) for name in ("evaluation", "validation") if getattr(self, name)
+        }
+        return dataclasses.replace(self, data=dataclasses.replace(self.data, captions=captions), **scored)
+
     def init(self, key: Any, batch: Mapping[str, Any]) -> TrainState:
         """The task's initial state, with the average where the config asks for one."""
         from jgr.state import with_average
 
         state = self.task.init(key, batch)
         return with_average(state, self.task.averaged_networks) if self.train.average.half_life else state
+
+
+def _told(evaluation: Evaluation, captions: Captions) -> Evaluation:
+    if evaluation.data is None:
+        return evaluation
+    return dataclasses.replace(evaluation, data=dataclasses.replace(evaluation.data, captions=captions))
 
 
 def open_experiment(

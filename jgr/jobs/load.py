@@ -1,5 +1,6 @@
 """Opens a run to look at, sample from and score; nothing here changes it."""
 
+import dataclasses
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from ml_collections import ConfigDict
 
 from jgr.checkpoint import Checkpointer
@@ -16,8 +17,9 @@ from jgr.errors import CheckpointError, ConfigError
 from jgr.jobs.costs import describe_networks
 from jgr.jobs.experiment import Evaluation, Experiment, open_evaluation, open_experiment
 from jgr.jobs.explore.explorer import Explorer
-from jgr.jobs.sampling import make_sample
+from jgr.jobs.sampling import first_captions, make_sample, told_captions
 from jgr.jobs.step import make_loader, state_shapes, state_shapes_from
+from jgr.jobs.vocabulary import read_vocabulary
 from jgr.mesh import Mesh
 from jgr.processes import is_main
 from jgr.run.folder import RunFolder
@@ -43,9 +45,8 @@ class Run:
         self.folder, self._trust = RunFolder.open(workdir, writes=is_main()), trust
         self.config: ConfigDict = resolve(self.folder.config(), Experiment, trust=trust)
         records = self.folder.manifest().get("records")
-        self.experiment: Experiment = open_experiment(
-            self.config, trust=trust, num_records=records["number"] if records else None
-        )
+        experiment = open_experiment(self.config, trust=trust, num_records=records["number"] if records else None)
+        self.experiment: Experiment = experiment.told(read_vocabulary(self.folder))
 
     @cached_property
     def mesh(self) -> Mesh:
@@ -66,7 +67,8 @@ class Run:
             return self.experiment.evaluation
         changes = [(f"evaluation.{key}", text) for key, text in overrides]
         config = resolve(self.folder.config(), Experiment, changes, trust=self._trust)
-        return open_evaluation(config, trust=self._trust)
+        changed = dataclasses.replace(self.experiment, evaluation=open_evaluation(config, trust=self._trust))
+        return changed.told(self.experiment.data.vocabulary).evaluation
 
     @property
     def state(self) -> TrainState:
@@ -124,7 +126,13 @@ class Run:
         return self._checkpoints.restore(step, self._abstract)[0]
 
     def sample(
-        self, num: int, seed: int = 0, step: int | str = "latest", weights: Weights = "ema", batch_size: int = 64
+        self,
+        num: int,
+        seed: int = 0,
+        step: int | str = "latest",
+        weights: Weights = "ema",
+        batch_size: int = 64,
+        captions: Sequence[str] | None = None,
     ) -> UInt8[np.ndarray, "num height width channels"]:
         """Generated images; the first k are the same however many are drawn.
 
@@ -134,9 +142,10 @@ class Run:
             step: "latest", "best" or a number.
             weights: "ema" for the average where there is one, or "raw".
             batch_size: Images at a time.
+            captions: What a text-conditional task is told, in turn; None for those of the first training records.
 
         Raises:
-            ConfigError: If `num` or `weights` is impossible.
+            ConfigError: If `num` or `weights` is impossible, or captions are given to a task that is told none.
             CheckpointError: If there is no such checkpoint, or the task generates no images.
         """
         if num < 1 or weights not in ("ema", "raw"):
@@ -148,9 +157,20 @@ class Run:
             )
         state = self.restore(step)
         state = averaged(state) if weights == "ema" else state
-        draw = make_sample(task, self.mesh, "samples")
-        batches = [np.asarray(draw(state, seed, batch_size, i))[:batch_size] for i in range(0, num, batch_size)]
+        draw, told = make_sample(task, self.mesh, "samples"), self._tokens(num, captions)
+        batches = [
+            np.asarray(draw(state, seed, batch_size, i, None if told is None else told[i : i + batch_size]))[
+                :batch_size
+            ]
+            for i in range(0, num, batch_size)
+        ]
         return np.concatenate(batches)[:num]
+
+    def _tokens(self, num: int, captions: Sequence[str] | None) -> Int[np.ndarray, "num length"] | None:
+        """What captions in turn, or those of the first training records, are to a task that is told captions."""
+        if captions is None:
+            return first_captions(self.experiment.task, self.experiment.data, num)
+        return told_captions(self.experiment.task, self.experiment.data, captions, num)
 
     def explore(
         self,
@@ -176,6 +196,11 @@ class Run:
         """
         if weights not in ("ema", "raw"):
             raise ConfigError(f"weights = {weights!r} must be one of 'ema', 'raw'")
+        if self.experiment.task.condition_name == "tokens":
+            raise ConfigError(
+                f"{type(self.experiment.task).__qualname__} of this run is told captions: look at it by "
+                "jgr.jobs.explore.sentences.by_sentences, or jgr sample RUN --text"
+            )
         state = self.restore(step)
         state = averaged(state) if weights == "ema" else state
         return Explorer(self.experiment, state, self.mesh, seed=seed, truncation=truncation, quiet=quiet)

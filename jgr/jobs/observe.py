@@ -21,7 +21,7 @@ from jgr.jobs.mirror import Mirror
 from jgr.jobs.panels import stacked
 from jgr.jobs.progress import TrainingProgress, scalars
 from jgr.jobs.restorations import Album, Restorations
-from jgr.jobs.sampling import make_sample
+from jgr.jobs.sampling import first_captions, make_sample
 from jgr.jobs.score import Scorer
 from jgr.jobs.scoring import Scoring
 from jgr.run.folder import RunFolder
@@ -178,6 +178,7 @@ class Pictures:
     def __init__(self, experiment: Experiment, folder: RunFolder, mirror: Mirror) -> None:
         self._experiment, self._folder, self._mirror = experiment, folder, mirror
         self._sample = make_sample(experiment.task, experiment.mesh, "samples")
+        self._told = first_captions(experiment.task, experiment.data, experiment.train.num_samples)
         looked_at = dataclasses.replace(experiment.validation or Evaluation(), batch_size=1)
         data = looked_at.data or experiment.data
         self._aligned = aligned(data.source)
@@ -187,7 +188,8 @@ class Pictures:
         """Writes the picture of a step, if the task generates or restores images."""
         task, num = self._experiment.task, self._experiment.train.num_samples
         if isinstance(task, Sampler):
-            picture = grid(np.asarray(self._sample(averaged(state), self._experiment.seed, num))[:num])
+            drawn = self._sample(averaged(state), self._experiment.seed, num, told=self._told)
+            picture = grid(np.asarray(drawn)[:num])
         elif isinstance(task, Restorer):
             album = Album(num, self._aligned)
             for batch in self._restorations.batches(averaged(state), self._experiment.seed, num_records=num):

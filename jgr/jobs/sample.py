@@ -1,10 +1,14 @@
 """Draws a picture of what a run's generator makes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from jgr.errors import ConfigError
 from jgr.files import write_png
+from jgr.images import grid
 from jgr.jobs.explore.exploration import Classes
-from jgr.jobs.explore.pictures import Grid, Use
+from jgr.jobs.explore.pictures import Grid, Picture, Use
+from jgr.jobs.explore.sentences import by_sentences
 from jgr.jobs.load import Run, Weights
 
 
@@ -15,6 +19,7 @@ def sample(
     use: Use = Grid(),  # noqa: B008 (frozen)
     num: int | None = None,
     classes: Classes = None,
+    texts: Sequence[str] | None = None,
     truncation: float | None = None,
     seed: int = 0,
     step: int | str = "latest",
@@ -30,6 +35,7 @@ def sample(
         use: What is drawn: a class of `jgr.jobs.explore.pictures`.
         num: How many: images of a grid, 64 unless you say; else what the use counts.
         classes: Labels to generate, or "all" of them; None for each in turn.
+        texts: Sentences that a text-conditional run draws by, a row each; those of its evaluation when None.
         truncation: Less variety for fewer failures; see `jgr.jobs.explore.explorer.Explorer`.
         seed: Decides the latents.
         step: "latest", "best" or a number.
@@ -47,10 +53,32 @@ def sample(
         DataError: If a file or the training data cannot be read.
     """
     run = Run(workdir, trust=trust)
-    explorer = run.explore(seed=seed, truncation=truncation, step=step, weights=weights, quiet=quiet)
-    picture = use.draw(explorer, num, classes)
+    if texts is not None or run.experiment.task.condition_name == "tokens":
+        picture = _sentences(run, texts, num, use, classes, truncation, seed, step, weights)
+    else:
+        explorer = run.explore(seed=seed, truncation=truncation, step=step, weights=weights, quiet=quiet)
+        picture = use.draw(explorer, num, classes)
     written = write_png(Path(out), picture.pixels)
     if not quiet:
         for remark in picture.remarks:
             print(remark)
     return written
+
+
+def _sentences(
+    run: Run,
+    texts: Sequence[str] | None,
+    num: int | None,
+    use: Use,
+    classes: Classes,
+    truncation: float | None,
+    seed: int,
+    step: int | str,
+    weights: Weights,
+) -> Picture:
+    """A row of images by each sentence, which the remarks tell."""
+    if not isinstance(use, Grid) or classes is not None or truncation is not None:
+        raise ConfigError("a text-conditional run draws rows by sentences only: give texts, a number, or neither")
+    said, images = by_sentences(run, texts, 8 if num is None else num, seed=seed, step=step, weights=weights)
+    remarks = tuple(f"row {row}: {text}" for row, text in enumerate(said))
+    return Picture(grid(images.reshape(-1, *images.shape[2:]), columns=images.shape[1]), remarks)

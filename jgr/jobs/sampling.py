@@ -1,17 +1,22 @@
 """Draws images from a task: one key an image."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jgr.data.loader import Data
+from jgr.errors import ConfigError
 from jgr.images import to_uint8
 from jgr.mesh import Mesh, gathered
 from jgr.rng import purpose_key, record_keys
 from jgr.state import TrainState
 from jgr.tasks.task import Sampler, Task
+
+_LOGGER = logging.getLogger(__name__)
 
 Images = Float[Array, "batch height width channels"]
 
@@ -29,34 +34,64 @@ def make_sample(
         out_shardings: Where the result lies; a copy on every device when None.
 
     Returns:
-        A function `(state, seed, num, start=0, labels=None)` that gives what `then` makes of the images `start` to
-        `start + num`. Where the devices do not divide `num`, a few more follow. A task with classes is given `labels`,
-        or without them each class in turn.
+        A function `(state, seed, num, start=0, told=None)` that gives what `then` makes of the images `start` to
+        `start + num`. Where the devices do not divide `num`, a few more follow. A conditional task is told what the
+        array `told` says of each image, labels [num] or tokens [num, length], or without it each class in turn.
 
     Raises:
-        TypeError: In that function, for a task that generates no images.
+        TypeError: In that function, for a task that generates no images, or that must be told captions and is not.
     """
 
-    def draw(state: TrainState, seed: Any, numbers: Any, labels: Any) -> Any:
+    def draw(state: TrainState, seed: Any, numbers: Any, told: Any) -> Any:
         if not isinstance(task, Sampler):
             raise TypeError(f"{type(task).__qualname__} has no method sample: it generates no images")
-        numbers, labels = jax.lax.with_sharding_constraint((numbers, labels), mesh.batch())
-        condition = None if task.num_classes is None else {"label": labels}
+        numbers, told = jax.lax.with_sharding_constraint((numbers, told), mesh.batch())
+        condition = None if task.condition_name is None else {task.condition_name: told}
         return then(task.sample(gathered(state), record_keys(purpose_key(seed, purpose), numbers), condition))
 
     compiled = jax.jit(draw, out_shardings=mesh.replicated if out_shardings is None else out_shardings)
 
     def sample(
-        state: TrainState, seed: int, num: int, start: int = 0, labels: Int[np.ndarray, "num"] | None = None
+        state: TrainState, seed: int, num: int, start: int = 0, told: Int[np.ndarray, "num *length"] | None = None
     ) -> Any:
         numbers = np.arange(start, start + mesh.rounded_up(num), dtype=np.uint32)
-        if labels is None:
-            labels = numbers % (task.num_classes or 1)
-        labels = np.resize(np.asarray(labels, np.int32), len(numbers))
+        if told is None and task.condition_name == "tokens":
+            raise TypeError(f"{type(task).__qualname__} must be told captions")
+        told = numbers % (task.num_classes or 1) if told is None else np.asarray(told)
+        told = np.resize(told.astype(np.int32), (len(numbers), *told.shape[1:]))
         with mesh.entered():
-            return compiled(for_sampling(state), np.uint32(seed % 2**32), numbers, labels)
+            return compiled(for_sampling(state), np.uint32(seed % 2**32), numbers, told)
 
     return sample
+
+
+def first_captions(task: Task, data: Data, num: int) -> Int[np.ndarray, "num length"] | None:
+    """The tokens of the first records, in turn, for a task that is told captions; else None.
+
+    Raises:
+        DataError: The records cannot be read.
+    """
+    if task.condition_name != "tokens":
+        return None
+    places = np.arange(min(num, len(data.source)))
+    return np.resize(tokens := data.fit.read(data.source, places.tolist())["tokens"], (num, tokens.shape[1]))
+
+
+def told_captions(task: Task, data: Data, captions: Sequence[str], num: int) -> Int[np.ndarray, "num length"]:
+    """The tokens of captions, in turn.
+
+    Raises:
+        ConfigError: The task is told no captions, or there is none. Words that are not known are told by a warning.
+    """
+    if task.condition_name != "tokens" or data.vocabulary is None:
+        raise ConfigError(f"{type(task).__qualname__} of this run is told no captions: leave them out")
+    if not captions:
+        raise ConfigError("captions: there is none")
+    for caption in captions:
+        if unknown := data.vocabulary.unknown(caption):
+            _LOGGER.warning("%r: this run does not know %s", caption, ", ".join(map(repr, unknown)))
+    tokens = data.vocabulary.encode(captions).ids
+    return np.resize(tokens, (num, tokens.shape[1]))
 
 
 def for_sampling(state: TrainState) -> TrainState:

@@ -11,11 +11,12 @@ from jgr.data.source import aligned, record_name
 from jgr.errors import ConfigError
 from jgr.jobs.experiment import Evaluation
 from jgr.jobs.reference import ReferenceCache
+from jgr.jobs.score_captions import CaptionScores
 from jgr.jobs.score_distributions import DistributionScores
 from jgr.jobs.score_records import Look, RecordScores
 from jgr.jobs.scoring import Advance, Score, Scoring
 from jgr.mesh import Mesh
-from jgr.metrics.metric import Metric, PairMetric, RecordMetric
+from jgr.metrics.metric import CaptionMetric, Metric, PairMetric, RecordMetric
 from jgr.state import TrainState, averaged
 from jgr.tasks.task import Task
 
@@ -43,6 +44,7 @@ class Scorer:
         kept = cache if cache is not None and jax.process_count() == 1 else ReferenceCache(None)
         self._scoring = Scoring(task, evaluation, evaluation.data or training_data, mesh)
         self._distributions = DistributionScores(self._scoring, kept)
+        self._captions = CaptionScores(self._scoring)
         self._records = RecordScores(self._scoring)
 
     @property
@@ -53,7 +55,7 @@ class Scorer:
     @property
     def num_images(self) -> int:
         """Images that the next `score` reads or draws."""
-        return self._distributions.num_images + self._records.num_images
+        return self._distributions.num_images + self._captions.num_images + self._records.num_images
 
     @property
     def restores(self) -> bool:
@@ -94,7 +96,8 @@ class Scorer:
         """
         state = averaged(state) if weights == "ema" else state
         with jax.default_matmul_precision("highest"):
-            found = self._distributions.score(state, seed, advance) | self._records.score(state, seed, advance, look)
+            found = self._distributions.score(state, seed, advance)
+            found |= self._captions.score(state, seed, advance) | self._records.score(state, seed, advance, look)
         return [found[name] for name in self._scoring.evaluation.metrics if name in found]
 
 
@@ -114,6 +117,11 @@ def _require(task: Task, metric: Metric) -> None:
         method, what = "restore", "restores images"
     elif isinstance(metric, RecordMetric):
         method, what = metric.method, f"can {metric.method}"
+    if isinstance(metric, CaptionMetric) and metric.judged != "real" and task.condition_name != "tokens":
+        raise ConfigError(
+            f"metric {metric.name} needs a task that is told captions, and {type(task).__qualname__} of this config is "
+            "not: set its captions"
+        )
     if not hasattr(task, method):
         raise ConfigError(
             f"metric {metric.name} needs a task that {what}, and {type(task).__qualname__} has no method {method} (see "

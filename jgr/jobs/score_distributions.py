@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 import jgr
+from jgr.data.captions import captions
 from jgr.errors import ConfigError
 from jgr.images import to_uint8
 from jgr.jobs.reference import ReferenceCache
@@ -26,6 +27,14 @@ _SLACK = 1e-3  # how far beyond [0, 1] the images of a generator may be
 
 _Batches = Iterator[tuple[Any, Any, np.ndarray]]
 """uint8 images on the devices, their labels or None, and the mask of those that are no filling."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What samples are asked for, in turn: labels or tokens, and the labels that they should show, where known."""
+
+    told: np.ndarray | None
+    labels: np.ndarray | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +78,10 @@ class DistributionScores:
         if self._reference is None:
             self._reference = self._real(advance)
         reference = self._reference
-        labels = self._labels(next((kept.labels for kept in reference.values()), None)) if self._conditional else None
+        asked = self._asked(next((kept.labels for kept in reference.values()), None) if self._conditional else None)
         num_samples = self._scoring.evaluation.num_samples
         try:
-            generated = self._gather(self._sampled(state, seed, labels, advance), num_samples)
+            generated = self._gather(self._sampled(state, seed, asked, advance), num_samples)
         except FAILURES as error:  # the samples are no images
             for name in self._scoring.of(DistributionMetric):
                 self._scoring.fail(name, error)
@@ -110,7 +119,7 @@ class DistributionScores:
         if metric.needs & {"labels", "class_moments"}:
             if "label" not in record:
                 raise ConfigError(f"{self._scoring.data.source.name} has no labels")
-            if task.num_classes is None:
+            if task.condition_name is None:
                 raise ConfigError(f"{type(task).__qualname__} generates images without labels")
         return True
 
@@ -121,15 +130,33 @@ class DistributionScores:
 
     @property
     def _conditional(self) -> bool:
-        """Whether samples are of the labels of the real images."""
-        return self._scoring.task.num_classes is not None and "label" in self._scoring.first_record
+        """Whether samples are of the labels of the real images, or of captions of images that have labels."""
+        return self._scoring.task.condition_name is not None and "label" in self._scoring.first_record
 
     def _needs(self, group: _Group) -> frozenset[str]:
         return group.needs | ({"labels"} if self._conditional else set())
 
-    def _labels(self, labels: np.ndarray | None) -> np.ndarray | None:
-        """Labels of real images in an order that is always the same, and does not come by class."""
-        return None if labels is None else labels[np.random.default_rng(0).permutation(len(labels))]
+    def _asked(self, labels: np.ndarray | None) -> _Asked:
+        """What samples are asked for: in an order of the real images that is always the same, not by class."""
+        if self._scoring.task.condition_name == "tokens":
+            tokens = self._tokens
+            order = np.random.default_rng(0).permutation(len(tokens))
+            return _Asked(tokens[order], None if labels is None else labels[order])
+        if self._scoring.task.num_classes is None:
+            return _Asked(None, None)
+        if labels is None:
+            labels = np.arange(self._scoring.task.num_classes)
+        else:
+            labels = labels[np.random.default_rng(0).permutation(len(labels))]
+        return _Asked(labels, labels)
+
+    @functools.cached_property
+    def _tokens(self) -> np.ndarray:
+        """The captions of all real images."""
+        vocabulary = self._scoring.data.vocabulary
+        if vocabulary is None:
+            raise ConfigError(f"{self._scoring.data.source.name} is read without captions; give the data captions")
+        return vocabulary.encode(list(captions(self._scoring.data.source))).ids
 
     def _real(self, advance: Advance) -> dict[int, FeatureSet]:
         """Features of the real images by group: kept ones where there are, and the others computed."""
@@ -188,18 +215,15 @@ class DistributionScores:
                     del sets[n]
         return sets
 
-    def _sampled(self, state: TrainState, seed: int, labels: np.ndarray | None, advance: Advance) -> _Batches:
+    def _sampled(self, state: TrainState, seed: int, asked: _Asked, advance: Advance) -> _Batches:
         size, total = self._scoring.batch_size, self._scoring.evaluation.num_samples
-        num_classes = self._scoring.task.num_classes
         for start in range(0, total, size):
             wanted = np.arange(start, start + size)
-            asked = None
-            if num_classes is not None:
-                asked = wanted % num_classes if labels is None else labels[wanted % len(labels)]
-            images, lowest, highest = self._sample(state, seed, size, start, asked)
+            told, labels = (None if each is None else each[wanted % len(each)] for each in (asked.told, asked.labels))
+            images, lowest, highest = self._sample(state, seed, size, start, told)
             _require_unit_range(np.asarray(lowest), np.asarray(highest), start)
             mask = wanted < total
-            yield images, asked, mask
+            yield images, labels, mask
             advance(int(mask.sum()))
 
     @functools.cached_property

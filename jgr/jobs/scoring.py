@@ -15,7 +15,7 @@ from jgr.errors import JgrError
 from jgr.jobs.degrade import Degrader
 from jgr.jobs.experiment import Evaluation
 from jgr.mesh import Mesh
-from jgr.metrics.metric import Better, DistributionMetric, Metric, PairMetric, RecordMetric, Value
+from jgr.metrics.metric import Better, CaptionMetric, DistributionMetric, Metric, PairMetric, RecordMetric, Value
 from jgr.tasks.task import Task
 
 Advance = Callable[[int], Any]
@@ -109,7 +109,7 @@ class Scoring:
 
     def count(self, metric: Metric) -> int:
         """Images that a metric's value is of."""
-        if isinstance(metric, DistributionMetric):
+        if isinstance(metric, DistributionMetric | CaptionMetric):
             return metric.count(self.evaluation.num_samples, len(self.data.source))
         return len(self.data.source)
 
@@ -117,6 +117,8 @@ class Scoring:
         """How a metric is measured; known before it is."""
         if isinstance(metric, DistributionMetric):
             return metric.protocol(self.evaluation.num_samples, len(self.data.source), self.split)
+        if isinstance(metric, CaptionMetric):
+            return metric.protocol(self.evaluation.num_samples, len(self.data.source))
         if isinstance(metric, PairMetric):
             return metric.protocol("/".join(self.manner))
         return metric.protocol() if isinstance(metric, RecordMetric) else metric.name

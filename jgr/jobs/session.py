@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from jgr.config import config_hash, differences, resolve, to_plain
 from jgr.data.loader import Loader
+from jgr.data.vocabulary import Vocabulary
 from jgr.errors import ConfigError, RunError
 from jgr.jobs.experiment import Experiment
 from jgr.jobs.step import one_batch
@@ -27,7 +28,9 @@ RESUMABLE = {f"train.{name}" for name in ("num_steps", *_CADENCES)} | {
 _CONSEQUENCES = {"train.num_steps": "; schedules given as a share of the training change with it"}
 
 
-def prepare_folder(path: Path, config: ConfigDict, config_path: str, command: Sequence[str]) -> None:
+def prepare_folder(
+    path: Path, config: ConfigDict, config_path: str, command: Sequence[str], vocabulary: Vocabulary | None = None
+) -> None:
     """Makes the run's folder, or finds that it is of the same config.
 
     Raises:
@@ -37,7 +40,7 @@ def prepare_folder(path: Path, config: ConfigDict, config_path: str, command: Se
         manifest = new_manifest(
             command=list(command), config_path=config_path, config_hash=config_hash(config), seed=config.seed
         )
-        RunFolder.create(path, to_plain(config), manifest)
+        RunFolder.create(path, to_plain(config), manifest, None if vocabulary is None else vocabulary.to_json())
         return
     folder = RunFolder.open(path)
     fixed = {key: pair for key, pair in differences(stored_config(folder), config).items() if key not in RESUMABLE}

@@ -24,6 +24,7 @@ from jgr.jobs.progress import TrainingProgress
 from jgr.jobs.session import check_sources, describe_records, enter_session, prepare_folder, recorded_outcome, where
 from jgr.jobs.signals import StopRequest, stop_signals
 from jgr.jobs.step import abstract_state, initial_state, make_loader, make_step, trace_step
+from jgr.jobs.vocabulary import read_vocabulary
 from jgr.processes import is_main, on_main, require_equal, together
 from jgr.run.folder import RunFolder
 from jgr.run.lock import RunLock
@@ -70,6 +71,7 @@ def train(
     with together():
         resolved = resolve(config, Experiment, trust=trust)
         experiment = open_experiment(resolved, trust=trust)
+        experiment = experiment.told(read_vocabulary(folder) or experiment.data.vocabulary)
         loader = make_loader(experiment)
         abstract = abstract_state(experiment, loader)
         check_records(experiment.task, experiment.data)
@@ -83,7 +85,7 @@ def train(
             require_tensorboard()
     require_equal(canonical_json(resolved), "the config")
     require_equal(sources, "the fingerprint of the data")
-    on_main(lambda: prepare_folder(folder.path, resolved, config_path, command))
+    on_main(lambda: prepare_folder(folder.path, resolved, config_path, command, experiment.data.vocabulary))
     with ExitStack() as stack:
 
         def lock() -> None:

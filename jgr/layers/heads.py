@@ -15,7 +15,8 @@ from jgr.errors import ConfigError
 from jgr.layers.spectral import normalised
 
 Features = Float[Array, "batch features"]
-Labels = Int[Array, "batch"] | None
+Labels = Int[Array, "batch *length"] | None
+"""Or a caption's tokens in their place."""
 Judgement = Float[Array, "batch"] | tuple[Float[Array, "batch"], Float[Array, "batch classes"]]
 """Logits, positive for real; from `Auxiliary` with those of the classes."""
 

@@ -1,17 +1,18 @@
 """What a metric is: a pure, jitted stage on the device, and statistics in float64 on the host.
 
-Three kinds, by what they look at: `DistributionMetric` compares generated images with real ones through features of
-each, `PairMetric` compares an image with the one it should be, `RecordMetric` asks the task about each record. A metric
-of your own is a subclass in your own file, named in a config by its import path under `config.evaluation.metrics`.
+Four kinds, by what they look at: `DistributionMetric` compares generated images with real ones through features of
+each, `CaptionMetric` compares a generated image with the caption that it was drawn by, `PairMetric` compares an image
+with the one it should be, `RecordMetric` asks the task about each record. A metric of your own is a subclass in your
+own file, named in a config by its import path under `config.evaluation.metrics`.
 """
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Key, UInt8
 
 from jgr.errors import ConfigError
 from jgr.metrics.color import crop_border, gray, luma, quantised
@@ -122,6 +123,45 @@ class DistributionMetric(Metric):
         count = f"n{self.count(num_generated, num_real)}"
         real = f"ref{self.limit}" if self.limit is not None and self.limit < num_real else ""
         return self._of_protocol(self.name, self.extractor.protocol, "u8", self.variant, count, real, split)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CaptionMetric(Metric):
+    """A metric of images and captions; the value is the mean over the images whose caption says something of it.
+
+    Args:
+        judged: "generated" images with the captions that they were drawn by; "swapped", the same with the caption of
+            the next: what luck reaches; "real" ones with their own: what the metric itself reaches.
+    """
+
+    judged: Literal["generated", "swapped", "real"] = "generated"
+
+    @property
+    def variant(self) -> str:
+        """Which images are judged, where they are not generated ones by their own captions."""
+        return "" if self.judged == "generated" else self.judged
+
+    @abc.abstractmethod
+    def values(
+        self, images: UInt8[np.ndarray, "n height width channels"], captions: Sequence[str]
+    ) -> Float[np.ndarray, "n"]:
+        """The value of each image; NaN where its caption says nothing of it.
+
+        Raises:
+            ValueError: The images are not what the metric can measure; the message says so.
+        """
+
+    def summary(self, values: Float[np.ndarray, "n"]) -> Value:
+        """The mean of what is known."""
+        return _mean(values[~np.isnan(values)]) if not np.isnan(values).all() else Value(float("nan"))
+
+    def count(self, num_generated: int, num_real: int) -> int:
+        """How many images are judged."""
+        return num_real if self.judged == "real" else num_generated
+
+    def protocol(self, num_generated: int, num_real: int) -> str:
+        """Protocol id."""
+        return self._of_protocol(self.name, "u8", self.variant, f"n{self.count(num_generated, num_real)}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ class RunFolder:
     config.json    the resolved config        run.json       the manifest
     metrics.jsonl  one line per log step      results.jsonl  one line per metric value
     checkpoints/   Orbax                      samples/       pictures
-    per_record/    metrics of single records
+    per_record/    metrics of single records  vocabulary.json  tokens of captions, where they are read
     ```
 
     Args:
@@ -43,18 +43,22 @@ class RunFolder:
         self.checkpoints_path = self.path / "checkpoints"
         self.samples_path = self.path / "samples"
         self.records_path = self.path / "per_record"
+        self.vocabulary_path = self.path / "vocabulary.json"
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
 
     @classmethod
-    def create(cls, path: str | Path, config: dict[str, Any], manifest: dict[str, Any]) -> "RunFolder":
+    def create(
+        cls, path: str | Path, config: dict[str, Any], manifest: dict[str, Any], vocabulary: str | None = None
+    ) -> "RunFolder":
         """Makes a run's folder, whole or not at all: filled under a temporary name beside it, then renamed.
 
         Args:
             path: Where it shall be. Missing parents are made; an empty folder is taken.
             config: The resolved config.
             manifest: As `jgr.run.manifest.new_manifest` makes it.
+            vocabulary: What `vocabulary.json` shall hold; None for no such file.
 
         Raises:
             RunError: The path holds something already, a config value is not finite, or the disk refuses.
@@ -73,6 +77,8 @@ class RunFolder:
                 temporary.samples_path.mkdir()
                 write_new(temporary.config_path, json_bytes(config))
                 write_new(temporary.manifest_path, json_bytes(manifest))
+                if vocabulary is not None:
+                    write_new(temporary.vocabulary_path, vocabulary.encode())
                 temporary.path.rename(target)
         except BaseException:
             shutil.rmtree(temporary.path, ignore_errors=True)

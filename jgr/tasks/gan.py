@@ -22,7 +22,8 @@ from jgr.optim import Optimizer
 from jgr.rng import folded
 from jgr.state import TrainState, Tree
 from jgr.tasks.lazy import due_at, group, rescaled, when
-from jgr.tasks.players import FAKE, PENALTY, REAL, Images, Players
+from jgr.tasks.matching import MatchingAware
+from jgr.tasks.players import FAKE, PENALTY, REAL, WRONG, Images, Players
 from jgr.tasks.task import Batch, Due, Task
 from jgr.tasks.update import update
 
@@ -82,6 +83,8 @@ class GAN(Task):
         discriminator_optimizer: Owns the discriminator's parameters.
         num_d_steps: Discriminator updates per step.
         num_classes: Of a conditional GAN; records need a `label`. None for none.
+        captions: What a GAN that is told captions learns from wrong ones; None where it is told none. Networks are
+            given `tokens` as `labels`, see `jgr.models.captioned`.
         auxiliary: An auxiliary classifier; None for none.
         penalties: On the discriminator's slope, by a name of your choice. Those with an interval above 1 are updates of
             their own, for which Adam is rescaled; see `jgr.tasks.lazy.rescaled`.
@@ -97,6 +100,7 @@ class GAN(Task):
     discriminator_optimizer: Optimizer = dataclasses.field(default_factory=_adam)
     num_d_steps: int = 1
     num_classes: int | None = None
+    captions: MatchingAware | None = None
     auxiliary: Auxiliary | None = None
     penalties: dict[str, Penalty] = dataclasses.field(default_factory=dict)
     path_length: PathLength | None = None
@@ -113,6 +117,10 @@ class GAN(Task):
             raise ConfigError(f"num_classes = {self.num_classes} must be at least 2; None for an unconditional GAN")
         if self.auxiliary is not None and self.num_classes is None:
             raise ConfigError("auxiliary: a classifier needs num_classes")
+        if self.captions is not None and self.num_classes is not None:
+            raise ConfigError(f"captions: a GAN is told captions or labels; take num_classes = {self.num_classes} out")
+        if self.captions is not None and self.loss.pairs:
+            raise ConfigError("captions: a loss of pairs has no place for wrong ones; take another, such as hinge")
         if self.loss.pairs and self.generator_multiple > 1:
             raise ConfigError(
                 f"generator_multiple = {self.generator_multiple}: this loss compares each image with a real one, so 1"
@@ -126,6 +134,11 @@ class GAN(Task):
                 raise ConfigError(f"penalties.{name}: discriminator/{name} is reported already; choose another name")
         # Here, so that an optimiser which cannot be rescaled is an error of the config.
         _ = self._rescaled_discriminator_optimizer, self._rescaled_generator_optimizer
+
+    @property
+    def condition_name(self) -> str | None:
+        """See `Task.condition_name`."""
+        return "tokens" if self.captions is not None else super().condition_name
 
     @property
     def batches_per_step(self) -> int:
@@ -154,13 +167,18 @@ class GAN(Task):
             raise ConfigError(
                 f"config.task.num_classes = {self.num_classes}, but the records of config.data have no label"
             )
-        params, model_state = self._players.init(key, batch["image"])
+        if self.captions is not None and "tokens" not in batch:
+            raise ConfigError(
+                "config.task.captions: the records of config.data are read without captions; take "
+                "data.captions=dict(), and data with captions"
+            )
+        params, model_state = self._players.init(key, batch)
         if self.penalties and "batch_stats" in model_state["discriminator"]:
             raise ConfigError(
                 f"config.task.penalties: {', '.join(self.penalties)} needs a discriminator that judges each image by "
                 "itself; take batch norm out of config.task.discriminator, such as by batch_norm=false"
             )
-        self._check_classes(params, model_state, batch["image"][:2])
+        self._check_classes(params, model_state, batch)
         optimizers = {
             "generator": self._rescaled_generator_optimizer,
             "discriminator": self._rescaled_discriminator_optimizer,
@@ -240,7 +258,10 @@ class GAN(Task):
         return None
 
     def sample(
-        self, state: TrainState, keys: Key[Array, "batch"], condition: Mapping[str, Int[Array, "batch"]] | None = None
+        self,
+        state: TrainState,
+        keys: Key[Array, "batch"],
+        condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Images:
         """Images of standard normal latents, one a key; batch norm uses its running statistics.
 
@@ -258,7 +279,7 @@ class GAN(Task):
         state: TrainState,
         latents: Float[Array, "batch latent"],
         keys: Key[Array, "batch"],
-        condition: Mapping[str, Int[Array, "batch"]] | None = None,
+        condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Images:
         """See `jgr.tasks.task.LatentSampler` and, for what it raises, `sample`."""
         told = self._players.condition(condition) | self._players.draws(keys)
@@ -274,7 +295,7 @@ class GAN(Task):
         self,
         state: TrainState,
         latents: Float[Array, "batch latent"],
-        condition: Mapping[str, Int[Array, "batch"]] | None = None,
+        condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Float[Array, "batch layers style"]:
         """See `jgr.tasks.task.StyleSampler` and, for what it raises, `sample`."""
         told = self._players.condition(condition)
@@ -295,11 +316,12 @@ class GAN(Task):
 
     @functools.cached_property
     def _players(self) -> Players:
-        return Players(self.generator, self.discriminator, self.num_classes, self.augmentation)
+        return Players(self.generator, self.discriminator, self.condition_name, self.augmentation)
 
-    def _check_classes(self, params: dict[str, Tree], model_state: dict[str, Tree], images: Images) -> None:
+    def _check_classes(self, params: dict[str, Tree], model_state: dict[str, Tree], batch: Batch) -> None:
         """Raises ConfigError where an auxiliary classifier is wanted or given, but not both."""
-        judge = lambda p: self._players.judge(p, model_state, images, {"label": jnp.zeros(2, jnp.int32)}).classes  # noqa: E731
+        two = {name: value[:2] for name, value in batch.items()}
+        judge = lambda p: self._players.judge(p, model_state, two["image"], two).classes  # noqa: E731
         classes = jax.eval_shape(judge, params["discriminator"])
         if self.auxiliary is not None and (classes is None or classes.shape != (2, self.num_classes)):
             raise ConfigError(
@@ -405,7 +427,12 @@ class GAN(Task):
         real = self._players.judge(own, model_state, reals, batch)
         fake = self._players.judge(own, real.model_state, shown, batch)
         metrics = {"real_logits": real.logits.mean(), "fake_logits": fake.logits.mean()}
-        loss = self.loss.discriminator(real.logits, fake.logits)
+        loss, judged_state = self.loss.discriminator(real.logits, fake.logits), fake.model_state
+        if self.captions is not None and self.captions.weight:
+            told, there = self.captions.wrong(batch, folded(keys, WRONG))
+            wrong = self._players.judge(own, judged_state, reals, {**batch, "tokens": told})
+            judged_state, metrics["wrong_logits"] = wrong.model_state, wrong.logits.mean()
+            loss = self.captions.loss(self.loss, real.logits, fake.logits, wrong.logits, there)
         if self.augmentation is not None:
             # Where the loss is of differences of logits alone, a logit's own sign says nothing.
             logits = real.logits - fake.logits if self.loss.pairs else real.logits
@@ -417,7 +444,7 @@ class GAN(Task):
             loss += self.auxiliary.discriminator * metrics["class_loss"]
         eager = tuple(name for name, penalty in self.penalties.items() if penalty.interval == 1)
         values = self._penalties(eager, own, model_state, batch, fakes, keys, strength)
-        return sum(values.values(), loss), ({"discriminator": fake.model_state["discriminator"]}, metrics | values)
+        return sum(values.values(), loss), ({"discriminator": judged_state["discriminator"]}, metrics | values)
 
     def _generator_loss(
         self,

@@ -143,7 +143,10 @@ class HierarchicalVAE(Task):
         return None
 
     def sample(
-        self, state: TrainState, keys: Key[Array, "batch"], condition: Mapping[str, Int[Array, "batch"]] | None = None
+        self,
+        state: TrainState,
+        keys: Key[Array, "batch"],
+        condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Images:
         """Expected images of latents from the priors, one a key.
 

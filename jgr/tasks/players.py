@@ -18,7 +18,7 @@ from jgr.state import TrainState, Tree
 Images = Float[Array, "batch height width channels"]
 
 # What an image's key is folded with, for all but its latent: a draw for one purpose tells nothing about another's.
-_NETWORK, REAL, FAKE, PENALTY = 1, 2, 3, 4
+_NETWORK, REAL, FAKE, PENALTY, WRONG = 1, 2, 3, 4, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Players:
 
     generator: nn.Module
     discriminator: nn.Module
-    num_classes: int | None
+    condition_name: str | None
     augmentation: Augmentation | None
 
     @property
@@ -50,22 +50,27 @@ class Players:
         """Whether the generator maps latents to styles first."""
         return hasattr(self.generator, "synthesise")
 
-    def init(self, key: Key[Array, ""], images: Images) -> tuple[dict[str, Tree], dict[str, Tree]]:
+    def init(self, key: Key[Array, ""], batch: Mapping[str, Array]) -> tuple[dict[str, Tree], dict[str, Tree]]:
         """Parameters and model state of both networks.
+
+        Args:
+            key: Of their random values.
+            batch: Of at least 2 records, of which the shapes matter.
 
         Raises:
             ConfigError: If the generator's images are not of the size of the data's, or the discriminator's logits are
                 not one an image or patch.
         """
         keys = dict(zip(("generator", "discriminator"), jax.random.split(key), strict=True))
-        labels = self.labels({"label": jnp.zeros(2, jnp.int32)})
+        images, labels = batch["image"], self.first_labels(batch)
         inputs = {"generator": jnp.zeros((2, self._latent_dim)), "discriminator": images[:2]}
         modules = {"generator": self.generator, "discriminator": self.discriminator}
         for name, module in modules.items():
             if labels and "labels" not in inspect.signature(type(module).__call__).parameters:
+                wrapper = "labelled" if self.condition_name == "label" else "captioned"
                 raise ConfigError(
-                    f"config.task.{name}: {type(module).__qualname__} takes no labels, but num_classes = "
-                    f"{self.num_classes}; jgr.models.labelled makes any network conditional"
+                    f"config.task.{name}: {type(module).__qualname__} takes no labels, but this GAN is told the "
+                    f"{self.condition_name} of records; jgr.models.{wrapper} makes any network conditional"
                 )
         # The shapes are compared before any network runs on them: a module's own error would not name the config.
         made, judged = (
@@ -86,22 +91,26 @@ class Players:
         return jax.vmap(lambda key: jax.random.normal(key, (self._latent_dim,)))(keys)
 
     def labels(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """What a conditional network is told besides."""
-        return {} if self.num_classes is None else {"labels": batch["label"]}
+        """What a conditional network is told besides: labels, or tokens of captions in their place."""
+        return {} if self.condition_name is None else {"labels": batch[self.condition_name]}
+
+    def first_labels(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Of two records, what they would be told, all 0."""
+        return {name: jnp.zeros((2, *value.shape[1:]), jnp.int32) for name, value in self.labels(batch).items()}
 
     def draws(self, keys: Key[Array, "batch"]) -> dict[str, Any]:
         """What a generator draws from besides its latents."""
         return {"keys": folded(keys, _NETWORK)} if getattr(self.generator, "draws", False) else {}
 
-    def condition(self, condition: Mapping[str, Int[Array, "batch"]] | None) -> dict[str, Any]:
-        """The labels that a condition names.
+    def condition(self, condition: Mapping[str, Int[Array, "batch *length"]] | None) -> dict[str, Any]:
+        """The labels, or tokens, that a condition names.
 
         Raises:
             ValueError: If a condition is given and this GAN has none, or the other way round.
         """
-        if (condition is None) != (self.num_classes is None):
+        if (condition is None) != (self.condition_name is None):
             given = "no condition" if condition is None else f"the condition {sorted(condition)}"
-            raise ValueError(f"this GAN is {'un' * (self.num_classes is None)}conditional, but was given {given}")
+            raise ValueError(f"this GAN is {'un' * (self.condition_name is None)}conditional, but was given {given}")
         return self.labels(condition or {})
 
     def sampled(self, state: TrainState, *arguments: Any, **options: Any) -> Any:

@@ -37,6 +37,11 @@ class Task(abc.ABC):
         """Classes whose label `sample` takes as `condition["label"]`; None where it takes none."""
         return None
 
+    @property
+    def condition_name(self) -> str | None:
+        """What of a batch `sample` takes as its condition: "label", or "tokens" of captions; None for nothing."""
+        return None if self.num_classes is None else "label"
+
     def concern(self, metrics: Mapping[str, float]) -> str | None:
         """What looks wrong in the metrics of a log line, in a sentence; None where nothing does.
 
@@ -100,7 +105,10 @@ class Sampler(Protocol):
     """A task that generates images."""
 
     def sample(
-        self, state: TrainState, keys: Key[Array, "batch"], condition: Mapping[str, Int[Array, "batch"]] | None = None
+        self,
+        state: TrainState,
+        keys: Key[Array, "batch"],
+        condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Float[Array, "batch height width channels"]:
         """Images in [0, 1], one a key: which images come does not depend on how many are drawn together."""
         ...
@@ -122,7 +130,7 @@ class LatentSampler(Protocol):
         state: TrainState,
         latents: Float[Array, "batch latent"],
         keys: Key[Array, "batch"],
-        condition: Mapping[str, Int[Array, "batch"]] | None = None,
+        condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Float[Array, "batch height width channels"]:
         """Images in [0, 1] of given latents, differentiable in them; the keys decide only what is random besides."""
         ...
@@ -145,7 +153,7 @@ class StyleSampler(Protocol):
         self,
         state: TrainState,
         latents: Float[Array, "batch latent"],
-        condition: Mapping[str, Int[Array, "batch"]] | None = None,
+        condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Float[Array, "batch layers style"]:
         """The styles of latents, from the coarsest layer to the finest; not truncated."""
         ...
@@ -255,7 +263,7 @@ class PixelModel(Protocol):
         latents: Float[Array, "batch latents"],
         keys: Key[Array, "batch"],
         images: Float[Array, "batch height width channels"],
-        condition: Mapping[str, Int[Array, "batch"]] | None = None,
+        condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Float[Array, "batch height width"]:
         """Log-probability in nats, up to a constant, of each pixel of images in [0, 1]; differentiable in the latents.
 

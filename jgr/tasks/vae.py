@@ -69,6 +69,8 @@ class VAE(Task):
         objective: What is minimised.
         optimizer: Owns all parameters of the autoencoder.
         num_classes: Of a conditional VAE (Sohn et al. 2015); records need a `label`. None for none.
+        captions: Whether it is told captions instead: networks are given `tokens` as `labels`, see
+            `jgr.models.captioned`.
         aggregate: What samples are drawn from; None for N(0, 1).
     """
 
@@ -78,6 +80,7 @@ class VAE(Task):
     objective: Objective = dataclasses.field(default_factory=ELBO)
     optimizer: Optimizer = dataclasses.field(default_factory=_adam)
     num_classes: int | None = None
+    captions: bool = False
     aggregate: Aggregate | None = None
 
     def __post_init__(self) -> None:
@@ -95,15 +98,23 @@ class VAE(Task):
                 raise ConfigError(
                     f"{name}.num_classes = {network.num_classes}, but num_classes = {self.num_classes}: set both alike"
                 )
-        if self.aggregate is not None and self.num_classes is not None:
+        if self.captions and self.num_classes is not None:
+            raise ConfigError(f"captions: a VAE is told captions or labels; take num_classes = {self.num_classes} out")
+        if self.aggregate is not None and self.condition_name is not None:
             raise ConfigError(
-                "aggregate: a model of the latents of all classes would mix them up; take num_classes=None"
+                "aggregate: a model of the latents of all classes would mix them up; take num_classes=None, and no "
+                "captions"
             )
         if self.aggregate is not None and self.aggregate.prior.latent_dim != self._latent_dim:
             raise ConfigError(
                 f"aggregate.prior.latent_dim = {self.aggregate.prior.latent_dim} must be that of the encoder, "
                 f"{self._latent_dim}"
             )
+
+    @property
+    def condition_name(self) -> str | None:
+        """See `Task.condition_name`."""
+        return "tokens" if self.captions else super().condition_name
 
     @property
     def averaged_networks(self) -> tuple[str, ...]:
@@ -126,7 +137,15 @@ class VAE(Task):
                 f"config.task.num_classes = {self.num_classes}: a conditional VAE needs records with a label, and "
                 "config.data has none"
             )
-        images, labels = batch["image"][:2], self._labels({"label": jnp.zeros(2, jnp.int32)})
+        if self.captions and "tokens" not in batch:
+            raise ConfigError(
+                "config.task.captions: the records of config.data are read without captions; take "
+                "data.captions=dict(), and data with captions"
+            )
+        images = batch["image"][:2]
+        labels: dict[str, Any] = {
+            name: jnp.zeros((2, *value.shape[1:]), jnp.int32) for name, value in self._labels(batch).items()
+        }
         keys = jax.random.split(key, 3)
         self._check_networks(keys[0], images, labels)
         latents = jnp.zeros((2, self._latent_dim))
@@ -173,7 +192,10 @@ class VAE(Task):
         return None
 
     def sample(
-        self, state: TrainState, keys: Key[Array, "batch"], condition: Mapping[str, Int[Array, "batch"]] | None = None
+        self,
+        state: TrainState,
+        keys: Key[Array, "batch"],
+        condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Images:
         """Expected images of latents from N(0, 1), or from the aggregate posterior's model, one a key.
 
@@ -191,12 +213,12 @@ class VAE(Task):
         state: TrainState,
         latents: Float[Array, "batch latent"],
         keys: Key[Array, "batch"],
-        condition: Mapping[str, Int[Array, "batch"]] | None = None,
+        condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Images:
         """See `jgr.tasks.task.LatentSampler` and, for what it raises, `sample`."""
-        if (condition is None) != (self.num_classes is None):
+        if (condition is None) != (self.condition_name is None):
             given = "no condition" if condition is None else f"the condition {sorted(condition)}"
-            raise ValueError(f"this VAE is {'un' * (self.num_classes is None)}conditional, but was given {given}")
+            raise ValueError(f"this VAE is {'un' * (self.condition_name is None)}conditional, but was given {given}")
         return self.decode(state, self._drawn(state, latents, keys), condition or {})
 
     def pixel_log_probs(
@@ -205,7 +227,7 @@ class VAE(Task):
         latents: Float[Array, "batch latent"],
         keys: Key[Array, "batch"],
         images: Images,
-        condition: Mapping[str, Int[Array, "batch"]] | None = None,
+        condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Float[Array, "batch height width"]:
         """See `jgr.tasks.task.PixelModel`; in expectation over the binarisation or noise of images, where there is."""
         decoded = self._decode(state.params, self._drawn(state, latents, keys)[None], self._labels(condition or {}))
@@ -263,7 +285,7 @@ class VAE(Task):
         return drawn
 
     def _labels(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        return {} if self.num_classes is None else {"labels": batch["label"]}
+        return {} if self.condition_name is None else {"labels": batch[self.condition_name]}
 
     def _encode(self, params: Tree, images: Images, batch: Mapping[str, Array]) -> DiagonalGaussian:
         posterior: Any = self.encoder.apply({"params": params}, images, **self._labels(batch), train=True)
@@ -273,7 +295,9 @@ class VAE(Task):
         self, params: dict[str, Tree], latents: Float[Array, "samples batch latent"], labels: Mapping[str, Array]
     ) -> Float[Array, "samples batch height width outputs"]:
         count, size = latents.shape[:2]
-        told: dict[str, Any] = {name: jnp.tile(value, count) for name, value in labels.items()}
+        told: dict[str, Any] = {
+            name: jnp.tile(value, (count, *(1 for _ in value.shape[1:]))) for name, value in labels.items()
+        }
         variables = {"params": params["decoder"]}
         outputs: Any = self.decoder.apply(variables, latents.reshape(count * size, -1), **told, train=True)
         made: Array = outputs.reshape(count, size, *outputs.shape[1:]).astype("float32")
@@ -335,7 +359,7 @@ class VAE(Task):
         for name, (module, inputs) in networks.items():
             where = f"config.task.{name}: {type(module).__qualname__}"
             if labels and "labels" not in inspect.signature(type(module).__call__).parameters:
-                raise ConfigError(f"{where} takes no labels, but num_classes = {self.num_classes}")
+                raise ConfigError(f"{where} takes no labels, but this VAE is told the {self.condition_name} of records")
             apply = partial(module.init_with_output, train=True, **labels)
             made[name], variables = jax.eval_shape(lambda k, f=apply, x=inputs: f(k, x), key)
             if others := sorted(set(variables) - {"params"}):

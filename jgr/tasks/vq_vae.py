@@ -170,7 +170,10 @@ class VQVAE(Task):
         return None
 
     def sample(
-        self, state: TrainState, keys: Key[Array, "batch"], condition: Mapping[str, Int[Array, "batch"]] | None = None
+        self,
+        state: TrainState,
+        keys: Key[Array, "batch"],
+        condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Images:
         """Expected images of codes that the prior draws, one a key.
 

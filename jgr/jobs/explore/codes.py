@@ -14,7 +14,7 @@ from jgr.tasks.task import StyleSampler, Task
 _NEAR_PARALLEL = 1e-3  # sine of an angle: below it slerp and a straight line differ by less than 1e-6 of the length
 _RESAMPLED = 0x5EED  # folded into a latent's key for the values drawn again, which must not repeat its own bits
 
-Condition = Mapping[str, Int[Array, "batch"]] | None
+Condition = Mapping[str, Int[Array, "batch *length"]] | None
 
 
 @dataclasses.dataclass(frozen=True)

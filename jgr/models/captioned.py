@@ -1,0 +1,176 @@
+"""Networks that are told captions, whatever their architecture: a text's vector joins latents or features.
+
+What other networks take as `labels` are `tokens` here, as `jgr.data.captions.Captions` makes them. Each network has an
+encoder of its own, which its own optimiser trains.
+"""
+
+from typing import Any, Literal
+
+from flax import linen as nn
+from flax.typing import Dtype
+from jaxtyping import Array, Float, Int, Key
+
+from jgr.data.vocabulary import PAD
+from jgr.errors import ConfigError
+from jgr.layers.fusion import Fusion
+from jgr.losses.gaussian import DiagonalGaussian
+from jgr.models.wrapping import computing_in
+
+Tokens = Int[Array, "batch length"]
+Kind = Literal["concat", "add", "mul", "film"]
+
+
+class Generator(nn.Module):
+    """A generator whose latents are fused with a text's vector.
+
+    Args:
+        generator: Any unconditional generator.
+        text_encoder: See `jgr.models.text_encoders`.
+        fusion: How, see `jgr.layers.fusion.Fusion`.
+        dtype: What both compute in, where they do not say so themselves.
+    """
+
+    generator: nn.Module
+    text_encoder: nn.Module
+    fusion: Kind = "concat"
+    dtype: Dtype | None = None
+
+    def __post_init__(self) -> None:
+        self.generator = computing_in(self.dtype, self.generator)
+        self.text_encoder = computing_in(self.dtype, self.text_encoder)
+        super().__post_init__()
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of a latent vector: the generator's."""
+        return getattr(self.generator, "latent_dim", 0)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the generator draws from keys besides its latents."""
+        return getattr(self.generator, "draws", False)
+
+    @nn.compact
+    def __call__(
+        self,
+        latents: Float[Array, "batch latent"],
+        *,
+        labels: Tokens,
+        train: bool,
+        keys: Key[Array, "batch"] | None = None,
+    ) -> Float[Array, "batch height width channels"]:
+        """Standard normal latents and tokens to images in [0, 1]; `keys` is for a generator that draws."""
+        text = self.text_encoder(labels, labels != PAD, train=train)
+        fused = Fusion(self.fusion, self.latent_dim, dtype=self.dtype, name="fusion")(latents, text)
+        images: Array = self.generator(fused, **({"keys": keys} if self.draws else {}), train=train)
+        return images
+
+
+class Head(nn.Module):
+    """A discriminator's head that is told captions: features through a matrix, fused with a text's vector, to a logit.
+
+    Args:
+        text_encoder: See `jgr.models.text_encoders`.
+        fusion: How, see `jgr.layers.fusion.Fusion`.
+        width: Of the fused features.
+        dtype: Of the computation; promoted from inputs and parameters when None.
+
+    Raises:
+        ConfigError: If the width is below 1, or it is given no tokens.
+    """
+
+    text_encoder: nn.Module
+    fusion: Kind = "concat"
+    width: int = 256
+    dtype: Dtype | None = None
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ConfigError(f"width = {self.width} must be at least 1")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self, features: Float[Array, "batch features"], *, labels: Tokens | None, train: bool
+    ) -> Float[Array, "batch"]:
+        """Float32 logits of features and tokens; see `jgr.layers.heads`."""
+        if labels is None:
+            raise ConfigError("discriminator: this head needs captions; set config.task.captions")
+        text = self.text_encoder(labels, labels != PAD, train=train)
+        hidden = nn.leaky_relu(nn.Dense(self.width, dtype=self.dtype, name="features")(features), 0.2)
+        hidden = nn.leaky_relu(Fusion(self.fusion, self.width, dtype=self.dtype, name="fusion")(hidden, text), 0.2)
+        logits: Array = nn.Dense(1, dtype=self.dtype, name="logit")(hidden)[:, 0]
+        return logits.astype("float32")
+
+
+class Encoder(nn.Module):
+    """q(z | x, t): an encoder of images whose posterior's numbers are fused with a text's vector.
+
+    Args:
+        encoder: Any unconditional encoder of a VAE.
+        text_encoder: See `jgr.models.text_encoders`.
+        fusion: How, see `jgr.layers.fusion.Fusion`.
+        dtype: What both compute in, where they do not say so themselves.
+    """
+
+    encoder: nn.Module
+    text_encoder: nn.Module
+    fusion: Kind = "concat"
+    dtype: Dtype | None = None
+
+    def __post_init__(self) -> None:
+        self.encoder = computing_in(self.dtype, self.encoder)
+        self.text_encoder = computing_in(self.dtype, self.text_encoder)
+        super().__post_init__()
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of a latent vector: the encoder's."""
+        return getattr(self.encoder, "latent_dim", 0)
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "batch height width channels"], *, labels: Tokens, train: bool
+    ) -> DiagonalGaussian:
+        """Images in [0, 1] and tokens to a posterior."""
+        text = self.text_encoder(labels, labels != PAD, train=train)
+        seen: Any = self.encoder(images, train=train)
+        mean = Fusion(self.fusion, self.latent_dim, name="mean_fusion")(seen.mean, text)
+        log_variance = Fusion(self.fusion, self.latent_dim, name="variance_fusion")(seen.log_variance, text)
+        return DiagonalGaussian.bounded(mean, log_variance)
+
+
+class Decoder(nn.Module):
+    """p(x | z, t): a decoder whose latents are fused with a text's vector.
+
+    Args:
+        decoder: Any unconditional decoder of a VAE.
+        text_encoder: See `jgr.models.text_encoders`.
+        fusion: How, see `jgr.layers.fusion.Fusion`.
+        dtype: What both compute in, where they do not say so themselves.
+    """
+
+    decoder: nn.Module
+    text_encoder: nn.Module
+    fusion: Kind = "concat"
+    dtype: Dtype | None = None
+
+    def __post_init__(self) -> None:
+        self.decoder = computing_in(self.dtype, self.decoder)
+        self.text_encoder = computing_in(self.dtype, self.text_encoder)
+        super().__post_init__()
+
+    @property
+    def latent_dim(self) -> int:
+        """Length of a latent vector: the decoder's."""
+        return getattr(self.decoder, "latent_dim", 0)
+
+    @nn.compact
+    def __call__(
+        self, latents: Float[Array, "batch latent"], *, labels: Tokens, train: bool
+    ) -> Float[Array, "batch height width outputs"]:
+        """Latents and tokens to what a likelihood needs."""
+        text = self.text_encoder(labels, labels != PAD, train=train)
+        fused = Fusion(self.fusion, self.latent_dim, dtype=self.dtype, name="fusion")(latents, text)
+        outputs: Array = self.decoder(fused, train=train)
+        return outputs

@@ -1,0 +1,267 @@
+"""Tasks that are told captions: from sentences of records to a run's samples."""
+
+import dataclasses
+import functools
+import logging
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jgr
+from jgr.data.captioned_mnist import CaptionedMNIST, mentioned
+from jgr.data.captions import Captions, captions
+from jgr.data.digits import Digits
+from jgr.data.loader import Data, Loader
+from jgr.data.vocabulary import Vocabulary
+from jgr.errors import ConfigError, DataError, RunError
+from jgr.jobs.explore.sentences import by_sentences
+from jgr.jobs.load import Run
+from jgr.losses import adversarial
+from jgr.models import captioned, dcgan, mlp_vae
+from jgr.models.text_encoders import Recurrent
+from jgr.rng import purpose_key
+from jgr.tasks.gan import GAN
+from jgr.tasks.matching import MatchingAware
+from jgr.tasks.vae import VAE
+
+SOURCE = CaptionedMNIST(digits=Digits(split="train"))
+DATA = Data(source=SOURCE, captions=Captions(size=60, length=20))
+TEXT = dict(cls="jgr.models.text_encoders.Recurrent", vocabulary_size=60, features=6, embedding_dim=4, summary="mean")
+
+
+def config(**task):
+    """A small text-conditional GAN on scikit-learn's digits in colours."""
+    source = dict(
+        cls="jgr.data.captioned_mnist.CaptionedMNIST", digits=dict(cls="jgr.data.digits.Digits", split="train")
+    )
+    network = dict(image_size=8, channels=3, width=4)
+    agreement = dict(cls="jgr.metrics.captions.AttributeAgreement")
+    return dict(
+        data=dict(source=source, captions=dict(size=60, length=20)),
+        task=dict(
+            cls="jgr.tasks.gan.GAN",
+            captions=dict(),
+            generator=dict(
+                cls="jgr.models.captioned.Generator",
+                text_encoder=TEXT,
+                generator=dict(cls="jgr.models.dcgan.Generator", latent_dim=8, **network),
+            ),
+            discriminator=dict(
+                cls="jgr.models.dcgan.Discriminator",
+                head=dict(cls="jgr.models.captioned.Head", text_encoder=TEXT, fusion="mul", width=8),
+                **network,
+            ),
+            loss="jgr.losses.adversarial.hinge",
+        )
+        | task,
+        train=dict(num_steps=2, batch_size=8, log_every=1, checkpoint_every=1, sample_every=2, num_samples=4),
+        mesh=dict(data=1),
+        evaluation=dict(
+            data=dict(source=source | dict(digits=dict(cls="jgr.data.digits.Digits", split="test"))),
+            num_samples=20,
+            batch_size=20,
+            seeds=(0,),
+            metrics=dict(
+                own=agreement,
+                swapped=dict(agreement, judged="swapped"),
+                real=dict(agreement, judged="real"),
+                fd=dict(cls="jgr.metrics.distribution.FrechetDistance"),
+            ),
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("text") / "run"
+    jgr.train(config(), path, quiet=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    return Run(folder)
+
+
+def test_wrong_captions_are_never_right_over_a_whole_epoch():
+    loader = Loader(DATA, seed=0, batch_size=32)
+    assemble = jax.jit(loader.assemble)
+    wrong = jax.jit(MatchingAware().wrong)
+    chosen = set()
+    for step, host in enumerate(loader.batches(0, len(SOURCE) // 32)):
+        batch = assemble(loader.arrays, {name: array[0] for name, array in host.items()}, purpose_key(0, "data"))
+        batch = {name: np.asarray(array[0]) for name, array in batch.items()}
+        tokens, there = wrong(
+            {name: batch[name] for name in ("tokens", "label")}, jax.random.split(jax.random.key(step), 32)
+        )
+        assert there.all()
+        said = [mentioned(DATA.vocabulary.decode(row))["digit"] for row in np.asarray(tokens)]
+        own = [mentioned(DATA.vocabulary.decode(row))["digit"] for row in batch["tokens"]]
+        assert all(one != other for one, other in zip(said, own, strict=True))
+        chosen |= set(zip(said, own, strict=True))
+    assert len(chosen) > 80  # of 90 pairs
+
+
+def test_without_labels_wrong_captions_read_otherwise_and_a_lone_one_has_none():
+    keys = jax.random.split(jax.random.key(0), 4)
+    tokens = jnp.array([[2, 5, 3], [2, 5, 3], [2, 6, 3], [2, 5, 3]])
+    drawn, there = MatchingAware().wrong({"tokens": tokens}, keys)
+    assert there.all()
+    np.testing.assert_array_equal(drawn[jnp.array([0, 1, 3])], tokens[jnp.array([2, 2, 2])])
+    np.testing.assert_array_equal(drawn[2], [2, 5, 3])
+    alike, there = MatchingAware().wrong({"tokens": tokens, "label": jnp.zeros(4, jnp.int32)}, keys)
+    assert not there.any()
+    np.testing.assert_array_equal(alike, tokens)
+
+
+def test_the_loss_weighs_generated_images_and_wrong_captions():
+    real, fake, wrong = jnp.array([2.0, 0.5]), jnp.array([-0.5, -3.0]), jnp.array([1.0, -0.5])
+    there = jnp.array([True, False])
+    found = MatchingAware(weight=0.25).loss(adversarial.hinge, real, fake, wrong, there)
+    # Where no caption is wrong, the generated image counts for it.
+    wanted = 0.25 + 0.75 * (0.5 + 0.0) / 2 + 0.25 * (2.0 + 0.0) / 2
+    assert found == pytest.approx(wanted)
+    with pytest.raises(ConfigError, match=r"weight = 1.0 must be at least 0 and below 1"):
+        MatchingAware(weight=1.0)
+
+
+def test_the_vocabulary_lies_in_the_run_and_is_that_of_the_training_captions(folder, run):
+    kept = Vocabulary.from_json((folder / "vocabulary.json").read_text())
+    assert kept == Vocabulary.of(captions(SOURCE), size=60, length=20)
+    assert len(kept) <= 60
+    assert run.experiment.data.vocabulary == run.experiment.evaluation.data.vocabulary == kept
+    assert run.evaluation([("num_samples", "10")]).data.vocabulary == kept
+    for caption in captions(SOURCE):
+        assert kept.decode(kept.encode([caption]).ids[0]).split() == caption.replace(",", " ,").split()
+
+
+def test_a_run_goes_on_with_the_vocabulary_it_has(folder, tmp_path):
+    import shutil
+
+    shutil.copytree(folder, tmp_path / "run")
+    text = (tmp_path / "run/vocabulary.json").read_text()
+    known = Vocabulary.from_json(text)
+    other = dataclasses.replace(known, tokens=known.tokens[::-1])
+    (tmp_path / "run/vocabulary.json").write_text(other.to_json())
+    longer = config()
+    longer["train"]["num_steps"] = 3
+    jgr.train(longer, tmp_path / "run", quiet=True)
+    assert Run(tmp_path / "run").experiment.data.vocabulary == other
+    (tmp_path / "run/vocabulary.json").write_text("{}")
+    with pytest.raises(RunError, match=r"vocabulary.json: this is no vocabulary"):
+        Run(tmp_path / "run")
+
+
+def test_a_step_reports_wrong_captions_and_both_text_encoders_learn(run):
+    assert all(np.isfinite(row["discriminator/wrong_logits"]) for row in run.metrics())
+    first, last = run.restore(1), run.restore(2)
+    for network, path in (("generator", "text_encoder"), ("discriminator", "head")):
+        moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), first.params[network][path], last.params[network][path])
+        table = moved["embedding" if path == "text_encoder" else "text_encoder"]
+        assert max(jax.tree.leaves(table)) > 0
+
+
+def test_samples_are_of_their_sentences(run, caplog):
+    said, images = by_sentences(run, ["a thin red seven", "a thin blue 🙂", ""], num=3)
+    assert images.shape == (3, 3, 8, 8, 3)
+    assert said == ("a thin red seven", "a thin blue 🙂", "")
+    assert caplog.record_tuples == [
+        ("jgr.jobs.sampling", logging.WARNING, "'a thin blue 🙂': this run does not know 'blue', '🙂'")
+    ]
+    # The same latents, other words; the same words, other latents.
+    assert (images[0] != images[1]).any()
+    assert (images[0, 0] != images[0, 1]).any()
+    again = run.sample(3, captions=["a thin red seven"])
+    np.testing.assert_array_equal(again, images[0])
+    with pytest.raises(ConfigError, match="GAN of this run is told captions: look at it by"):
+        run.explore()
+    default, drawn = by_sentences(run, num=2)
+    assert default == tuple(
+        text for text, _ in zip(captions(run.experiment.evaluation.data.source), range(8), strict=False)
+    )
+    assert drawn.shape[:2] == (8, 2)
+
+
+def test_captions_are_scored_beside_luck_and_real_images(run):
+    scores = {row["protocol"]: row["value"] for row in jgr.evaluate(run.folder.path, quiet=True)}
+    assert scores.keys() == {
+        "agreement_all_u8_n20", "agreement_all_u8_swapped_n20", "agreement_all_u8_real_n360", "fd_pixels_u8_n20_test",
+    }  # fmt: skip
+    assert scores["agreement_all_u8_real_n360"] > 0.85  # strokes of one pixel have no pure colour
+    assert all(0.0 < value < 0.9 for name, value in scores.items() if name.endswith("n20"))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"num_classes": 10}, ConfigError, "a GAN is told captions or labels"),
+        ({"loss": "jgr.losses.adversarial.relativistic"}, ConfigError, "a loss of pairs has no place for wrong ones"),
+        (
+            {"generator": dict(cls="jgr.models.dcgan.Generator", image_size=8, channels=3, width=4)},
+            ConfigError,
+            r"takes no labels, but this GAN is told the tokens of records; jgr.models.captioned makes",
+        ),
+    ],
+)
+def test_what_does_not_go_with_captions_is_refused(tmp_path, change, error, message):
+    with pytest.raises(error, match=message):
+        jgr.train(config(**change), tmp_path / "run", quiet=True)
+
+
+def test_data_without_captions_is_refused(tmp_path):
+    silent = config()
+    silent["data"] = dict(source=silent["data"]["source"])
+    with pytest.raises(ConfigError, match=r"read without captions; take data.captions=dict\(\)"):
+        jgr.train(silent, tmp_path / "run", quiet=True)
+    silent["data"] = dict(source=dict(cls="jgr.data.digits.Digits"), captions=dict())
+    with pytest.raises(DataError, match=r"record 0 of digits-all: has no caption, only 'image', 'label'"):
+        jgr.train(silent, tmp_path / "run", quiet=True)
+
+
+@functools.cache
+def text_vae():
+    text = Recurrent(60, 6, 4, summary="mean")
+    return VAE(
+        captions=True,
+        encoder=captioned.Encoder(mlp_vae.Encoder(4, (8,)), text, "film"),
+        decoder=captioned.Decoder(mlp_vae.Decoder(8, 3, 4, (8,)), text, "film"),
+    )
+
+
+def test_a_vae_is_told_captions_in_encoder_and_decoder():
+    task = text_vae()
+    read = DATA.fit.read(SOURCE, range(6))
+    batch = {name: jnp.asarray(array) for name, array in read.items()} | {
+        "index": jnp.arange(6),
+        "position": jnp.arange(6),
+    }
+    batch["image"] = batch["image"].astype(jnp.float32) / 255
+    state = jax.jit(task.init)(jax.random.key(0), batch)
+    state, metrics = jax.jit(task.step)(state, jax.tree.map(lambda leaf: leaf[None], batch), jax.random.key(1))
+    assert np.isfinite(metrics["vae/elbo"])
+    other = batch | {"tokens": batch["tokens"][::-1]}
+    assert (task.posterior_mean(state, batch) != task.posterior_mean(state, other)).any()
+    keys = jax.random.split(jax.random.key(2), 6)
+    drawn, swapped = (task.sample(state, keys, {"tokens": each["tokens"]}) for each in (batch, other))
+    assert drawn.shape == (6, 8, 8, 3)
+    assert (drawn != swapped).any()
+    assert task.log_likelihood(state, batch, keys, 3).shape == (6,)
+    with pytest.raises(ValueError, match="this VAE is conditional, but was given no condition"):
+        task.sample(state, keys)
+
+
+def test_a_head_without_captions_is_an_error():
+    head = captioned.Head(Recurrent(9, 4, 4), width=4)
+    network = dcgan.Discriminator(image_size=8, channels=3, width=4, head=head)
+    with pytest.raises(ConfigError, match="this head needs captions"):
+        jax.eval_shape(functools.partial(network.init, train=True), jax.random.key(0), jnp.zeros((2, 8, 8, 3)))
+
+
+def test_a_gan_that_is_told_no_captions_says_so(tmp_path):
+    plain = GAN(
+        generator=dcgan.Generator(image_size=8, channels=3, width=4), discriminator=dcgan.Discriminator(image_size=8)
+    )
+    assert plain.condition_name is None
+    assert dataclasses.replace(plain, num_classes=3).condition_name == "label"
