@@ -8,8 +8,9 @@ Published, in nats of the test set: a ladder VAE of 5 fully connected layers -81
 2016); convolutional ones of 3, 6 and 12 layers -82.14, -80.74 and -80.50 with one sample, -79.24, -78.52 and -78.30
 with 1,000 (addtt/ladder-vae-pytorch; of images binarised once, which are about 2 nats worse than these).
 
-A step takes 0.27 s of CPU time (AMD EPYC, JAX 0.10.2), so the training should take about 15 minutes on 2 cores; neither
-that nor scores were measured yet.
+4 epochs, 29 minutes on one CPU core that was shared (AMD EPYC, JAX 0.10.2), gave an ELBO of -96.9 nats, a Fréchet
+distance of 6.82 in the features of jgr's classifier, precision .59 and recall .70: far from converged
+(`results/mnist_vae`).
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """Configs: `ml_collections.ConfigDict`s that name classes by import path."""
 
-from jgr.config.canonical import canonical_json, config_hash, differences, flatten
+from jgr.config.canonical import canonical_json, config_hash, differences, flatten, nested
 from jgr.config.duration import Clock, Duration
 from jgr.config.imports import Context, call_file, import_path
 from jgr.config.resolve import build, load_config_file, resolve, to_plain
@@ -17,6 +17,7 @@ __all__ = [
     "flatten",
     "import_path",
     "load_config_file",
+    "nested",
     "resolve",
     "to_plain",
 ]

@@ -32,6 +32,18 @@ def flatten(config: ConfigDict | Mapping[str, Any], prefix: str = "") -> dict[st
     return flat
 
 
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The config that `flatten` took apart."""
+    config: dict[str, Any] = {}
+    for key, value in flat.items():
+        *groups, name = key.split(".")
+        place = config
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[name] = value
+    return config
+
+
 def _as_lists(value: Any) -> Any:
     """A value with all tuples as lists, as JSON gives them back."""
     if isinstance(value, Mapping):

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jgr.config import flatten
-from jgr.errors import RunError
+from jgr.config import config_hash, flatten, nested, resolve
+from jgr.errors import ConfigError, RunError
 from jgr.files import disk_errors, read_json, write_csv, write_json, write_text
 from jgr.jobs.compare import ComparedRun, compared, scored
 from jgr.jobs.costs import device_kind, read_costs, run_costs
 from jgr.jobs.document import Heading, Paragraph, markdown
+from jgr.jobs.experiment import Experiment
 from jgr.jobs.layout import blocks, costs
 from jgr.jobs.load import Run
 from jgr.jobs.observe import MEASURED
@@ -46,7 +47,7 @@ def gather(planned: Sequence[Planned], out: str | Path, pictures: bool = False) 
     runs = {}
     for run, known in manifest["runs"].items():
         one = today.get((known["arm"], known["seed"]))
-        if one is not None and not one.rows and one.config_hash == known["config_hash"]:
+        if one is not None and not one.rows and _is_of_today(one, known):
             runs[run] = (known, [row for row in rows if row["run"] == run])
     for one in planned:
         if one.rows:
@@ -66,6 +67,19 @@ def gather(planned: Sequence[Planned], out: str | Path, pictures: bool = False) 
     lines = [json.dumps(row, sort_keys=True) + "\n" for _, of_run in ranked.values() for row in of_run]
     write_text(out / "rows.jsonl", "".join(lines))
     write_json(out / "manifest.json", {"runs": {run: known for run, (known, _) in ranked.items()}})
+
+
+def _is_of_today(one: Planned, known: Mapping[str, Any]) -> bool:
+    """Whether a run that the study knows has the config of today; keys that jgr has learned since are at defaults."""
+    if known["config_hash"] == one.config_hash:
+        return True
+    values = known.get("config_values")
+    if values is None:
+        return False
+    try:
+        return config_hash(resolve(nested(values), Experiment)) == one.config_hash
+    except ConfigError:
+        return False  # it has keys, or names classes, that are gone
 
 
 def _copy_records(folder: RunFolder, rows: Sequence[dict[str, Any]], out: Path) -> None:

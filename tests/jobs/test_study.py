@@ -245,6 +245,22 @@ def test_rows_of_runs_that_are_gone_or_made_again_stay(done, tmp_path, made_agai
     assert made == files(folder / "results")
 
 
+def test_rows_stay_when_jgr_learns_a_key_and_go_when_a_value_changes(done, tmp_path):
+    folder, _, _ = done
+    shutil.copytree(folder / "results", tmp_path / "results")
+    kept = json.loads((tmp_path / "results/manifest.json").read_text())
+    for known in kept["runs"].values():
+        known["config_hash"] = "0" * 12  # of a config without what was learned since
+        assert known["config_values"].pop("data.resize") is None
+        if known["arm"] == "one-step":
+            known["config_values"]["task.generator.width"] += 1
+    (tmp_path / "results/manifest.json").write_text(json.dumps(kept))
+    gather(plan(STUDY, tmp_path / "runs"), tmp_path / "results")
+    rows = [json.loads(line) for line in (tmp_path / "results/rows.jsonl").read_text().splitlines()]
+    before = [json.loads(line) for line in (folder / "results/rows.jsonl").read_text().splitlines()]
+    assert rows == before[:2]
+
+
 def test_what_is_no_study(tmp_path):
     with pytest.raises(ConfigError, match="no arm is called 'wide'; there are narrow, one-step"):
         plan(STUDY, tmp_path, ["wide"])
