@@ -12,7 +12,7 @@ Neither time nor scores were measured yet; a GPU's work. Another prepared data s
 
     --config.data.source.dataset=NAME --config.evaluation.data.source.dataset=NAME
 
-With `:small` networks are narrow, steps are 1,500, and no Inception network is needed; not measured yet
+With `:small` networks are narrow, steps are 600, and no Inception network is needed; not measured yet
 (`experiments/cifar10_jpeg75_vae.py`).
 """
 
@@ -61,7 +61,7 @@ def get_config(arg: str = "") -> ConfigDict:
         skip_norm=400.0 * dims,
     )
     config.train = dict(
-        num_steps=2 if smoke else 1500 if small else 300_000,
+        num_steps=2 if smoke else 600 if small else 300_000,
         batch_size=8 if smoke else 32,
         log_every=1 if smoke else 100,
         checkpoint_every=1 if smoke else 500 if small else 10_000,
