@@ -61,7 +61,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 activation="relu",
             ),
         ),
-        likelihood=dict(cls="jgr.losses.likelihoods.Gaussian"),
+        likelihood=dict(cls="jgr.losses.likelihoods.Gaussian", scale=0.3, learned=True),
         optimizer=dict(rule=dict(cls="optax.adam"), learning_rate=1e-3, schedule=dict(decay="cosine")),
     )
     config.train = dict(
