@@ -11,8 +11,9 @@ Neither time nor scores were measured yet; a GPU's work. Another prepared data s
 
     --config.data.source.dataset=NAME --config.evaluation.data.source.dataset=NAME
 
-With `:small` networks are narrow, steps are 1,500, and no Inception network is needed; not measured yet
-(`experiments/cifar10_jpeg75_vae.py`).
+With `:small` networks are narrow, steps are 1,500, and no Inception network is needed. On a JPEG variant of CIFAR-10
+that gave 6.07 bits per dimension after 20 minutes of one shared CPU core; samples show patches of colour, no objects
+(`results/cifar10_jpeg75_vae`).
 """
 
 from ml_collections import ConfigDict

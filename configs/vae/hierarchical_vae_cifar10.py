@@ -12,8 +12,9 @@ Neither time nor scores were measured yet; a GPU's work. Another prepared data s
 
     --config.data.source.dataset=NAME --config.evaluation.data.source.dataset=NAME
 
-With `:small` networks are narrow, steps are 600, and no Inception network is needed; not measured yet
-(`experiments/cifar10_jpeg75_vae.py`).
+With `:small` networks are narrow, steps are 600, and no Inception network is needed. On a JPEG variant of CIFAR-10
+that gave 5.39 bits per dimension after 17 minutes of one shared CPU core; samples show textures, no objects
+(`results/cifar10_jpeg75_vae`).
 """
 
 from ml_collections import ConfigDict
