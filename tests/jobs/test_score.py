@@ -318,7 +318,7 @@ def test_the_first_labels_asked_for_are_of_all_classes():
     metrics = {"agreement": ClassifierAgreement(extractor=Brightest()), "fd": FrechetDistance(extractor=Brightest())}
     scorer = Scorer(Labelled(), Evaluation(num_samples=80, metrics=metrics), sorted_digits, ONE_DEVICE)
     assert [score.n for score in scorer.score(make_state(), 0, "raw")] == [80, 80]
-    generated = scorer._distributions._labels(np.sort(load_digits().target[1437:]))[:80]
+    generated = scorer._distributions._asked(np.sort(load_digits().target[1437:])).told[:80]
     assert set(generated) == set(range(10))
 
 
