@@ -44,7 +44,7 @@ def get_study() -> Study:
         notes=(
             "Nats of each test image by 5,000 samples over all 10,000, each binarised once by its brightness.",
             "Schedule: vae 600 epochs; iwae-5 80 more from there; iwae-50 10 more from there. 100 images a step, "
-            "Adam, 1e-3, which falls as a cosine in each. A second seed of vae, and iwae-5, have not been scored yet.",
+            "Adam, 1e-3, which falls as a cosine in each. iwae-5 is a step on the way, and has not been scored.",
         ),
         pictures=True,
     )
