@@ -11,7 +11,7 @@ measured 86.35. 600 epochs of 100 images, 26 to 50 minutes on one CPU core that 
 
     vae_mnist.py:iwae         the bound of 50 samples: 84.78 in the paper, 84.59 in nbip/IWAE
     vae_mnist.py:dreg         its doubly reparameterised gradient: 84.32 in nbip/IWAE
-    vae_mnist.py:conditional  labels: jgr sample RUN --classes; a classifier agrees with .87, with beta 3, 150 epochs, .98
+    vae_mnist.py:conditional  labels: jgr sample RUN --classes; .87 of them agree; .98 with beta 3, 150 epochs
     vae_mnist.py:mixture      samples from a Gaussian mixture that is fitted to the latents
     vae_mnist.py:two_stage    samples from a second VAE that is fitted to the latents (Dai & Wipf 2019)
 
