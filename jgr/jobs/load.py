@@ -1,7 +1,7 @@
 """Opens a run to look at, sample from and score; nothing here changes it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -156,15 +156,33 @@ class Run:
                 f"{type(task).__qualname__} of {self.folder.path} generates no images: no method sample"
             )
         state = self.restore(step)
-        state = averaged(state) if weights == "ema" else state
-        draw, told = make_sample(task, self.mesh, "samples"), self._tokens(num, captions)
-        batches = [
-            np.asarray(draw(state, seed, batch_size, i, None if told is None else told[i : i + batch_size]))[
-                :batch_size
-            ]
-            for i in range(0, num, batch_size)
-        ]
+        return self.drawn(averaged(state) if weights == "ema" else state, num, seed, batch_size, captions)
+
+    def drawn(
+        self, state: TrainState, num: int, seed: int = 0, batch_size: int = 64, captions: Sequence[str] | None = None
+    ) -> UInt8[np.ndarray, "num height width channels"]:
+        """What `sample` makes of a state that was restored already; compiled once, however often it is called.
+
+        Args:
+            state: Of this run's task.
+            num: As in `sample`, like the others.
+            seed: Decides the latents.
+            batch_size: Images at a time.
+            captions: What a text-conditional task is told, in turn.
+
+        Raises:
+            ConfigError: Captions are given to a task that is told none.
+        """
+        told = self._tokens(num, captions)
+        batches = []
+        for start in range(0, num, batch_size):
+            part = None if told is None else told[start : start + batch_size]
+            batches.append(np.asarray(self._draw(state, seed, batch_size, start, part))[:batch_size])
         return np.concatenate(batches)[:num]
+
+    @cached_property
+    def _draw(self) -> Callable[..., Any]:
+        return make_sample(self.experiment.task, self.mesh, "samples")
 
     def _tokens(self, num: int, captions: Sequence[str] | None) -> Int[np.ndarray, "num length"] | None:
         """What captions in turn, or those of the first training records, are to a task that is told captions."""

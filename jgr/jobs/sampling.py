@@ -73,8 +73,8 @@ def first_captions(task: Task, data: Data, num: int) -> Int[np.ndarray, "num len
     """
     if task.condition_name != "tokens":
         return None
-    places = np.arange(min(num, len(data.source)))
-    return np.resize(tokens := data.fit.read(data.source, places.tolist())["tokens"], (num, tokens.shape[1]))
+    tokens = data.fit.read(data.source, range(min(num, len(data.source))))["tokens"]
+    return np.resize(tokens, (num, tokens.shape[1]))
 
 
 def told_captions(task: Task, data: Data, captions: Sequence[str], num: int) -> Int[np.ndarray, "num length"]:

@@ -7,7 +7,9 @@ from jaxtyping import UInt8
 
 from jgr.data.captions import captions
 from jgr.errors import ConfigError
+from jgr.jobs.explore.exploration import require_at_least
 from jgr.jobs.load import Run, Weights
+from jgr.state import averaged
 
 _ROWS, _COLUMNS = 8, 8
 
@@ -44,5 +46,9 @@ def by_sentences(
         texts = [text for text, _ in zip(captions(source), range(_ROWS), strict=False)]
     if not texts:
         raise ConfigError("text: there is no sentence")
-    rows = [run.sample(num, seed, step, weights, captions=[text]) for text in texts]
-    return tuple(texts), np.stack(rows)
+    require_at_least(1, "text: num", num)
+    if weights not in ("ema", "raw"):
+        raise ConfigError(f"weights = {weights!r} must be one of 'ema', 'raw'")
+    state = run.restore(step)
+    state = averaged(state) if weights == "ema" else state
+    return tuple(texts), np.stack([run.drawn(state, num, seed, captions=[text]) for text in texts])
