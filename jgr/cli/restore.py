@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the blur: .npy or .mat, or .txt with one row a line, of sum 1; or an image, which is divided by its sum",
     )
     told.add_argument("--quality", type=int, metavar="Q", help="of the JPEG file, from 1 to 100: --quality=10")
+    told.add_argument("--text", metavar="SENTENCE", help='what the photographs show: --text="a thin red seven"')
     way = parser.add_argument_group("way")
     way.add_argument(
         "--tile",
@@ -87,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
         mask=options.mask,
         kernel=options.kernel,
         quality=options.quality,
+        text=options.text,
         seed=options.seed,
         trust=options.trust,
         overwrite=options.overwrite,

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Key
 Record = Mapping[str, Array]
 """One record: `image` [height, width, channels], and what a degradation says of itself: `sigma` [] (standard deviation
 of the noise, in units of the range [0, 1]), `mask` [height, width, 1] (1 where a pixel is known, 0 in a hole),
-`kernel` [size, size] (sums to 1), `quality` [] (of JPEG, in [0, 1]). An operator that makes one of these untrue drops
-it."""
+`kernel` [size, size] (sums to 1), `quality` [] (of JPEG, in [0, 1]), `shots` [height, width, others * channels] (of a
+burst). An operator that makes one of these untrue drops it."""
 
 
 def without(record: Record, *names: str) -> Record:

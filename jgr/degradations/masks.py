@@ -87,21 +87,33 @@ class Boxes(MaskGenerator):
     def __call__(self, key: Key[Array, ""], height: int, width: int) -> MaskArray:
         """See `MaskGenerator`."""
         count_key, boxes_key = jax.random.split(key)
-        rows, columns = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
-
-        def hole(key: Key[Array, ""]) -> Float[Array, "height width"]:
-            inside = []
-            for place, (side, axis) in enumerate(((height, rows), (width, columns))):
-                size_key, start_key = jax.random.split(jax.random.fold_in(key, place))
-                size = jnp.clip(jnp.round(draw(self.size, size_key) * side), 1, side).astype(jnp.int32)
-                start = jax.random.randint(start_key, (), 0, side - size + 1)
-                inside.append((axis >= start) & (axis < start + size))
-            return (inside[0] & inside[1]).astype(jnp.float32)
-
         most = _most(self.count)
-        holes = jax.vmap(hole)(jax.random.split(boxes_key, most))
+        holes = jax.vmap(lambda k: _rectangle(k, self.size, height, width))(jax.random.split(boxes_key, most))
         used = jnp.arange(most) < jnp.round(draw(self.count, count_key))
         return 1.0 - jnp.max(holes * used[:, None, None], axis=0)[..., None]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Window(MaskGenerator):
+    """Only a rectangle inside the image is known, at a place drawn uniformly: the rest is to be painted around it.
+
+    Args:
+        size: Its height and width, each drawn by itself, as share of the image's side: 0.5 leaves a quarter known.
+    """
+
+    size: Draw
+
+    def __post_init__(self) -> None:
+        check_bounds("size", self.size, 0, 1, above=True, hint="it is a share of the image's side")
+
+    @property
+    def name(self) -> str:
+        """Such as "window-s0.5"."""
+        return f"window-s{label(self.size)}"
+
+    def __call__(self, key: Key[Array, ""], height: int, width: int) -> MaskArray:
+        """See `MaskGenerator`."""
+        return _rectangle(key, self.size, height, width)[..., None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -264,6 +276,18 @@ class Mask(Degradation):
             mask = jnp.where((mask * record["mask"]).any(), mask, 1.0)
             known = mask * record["mask"]
         return {**record, "image": jnp.where(mask > 0, image, self.fill), "mask": known}
+
+
+def _rectangle(key: Key[Array, ""], size: Draw, height: int, width: int) -> Float[Array, "height width"]:
+    """1 inside a rectangle within the image, of sides that are shares of the image's, and 0 outside."""
+    inside = []
+    for place, side in enumerate((height, width)):
+        size_key, start_key = jax.random.split(jax.random.fold_in(key, place))
+        length = jnp.clip(jnp.round(draw(size, size_key) * side), 1, side).astype(jnp.int32)
+        start = jax.random.randint(start_key, (), 0, side - length + 1)
+        axis = jnp.arange(side)
+        inside.append((axis >= start) & (axis < start + length))
+    return (inside[0][:, None] & inside[1][None, :]).astype(jnp.float32)
 
 
 def _most(count: Draw) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, Int32
 
 from jgr.data.decode import decode_image
 from jgr.degradations.inputs import check_kernel, check_mask, check_sigma
@@ -21,6 +21,7 @@ _OPTIONS = {
     "mask": "which pixels are known: give --mask=FILE",
     "kernel": "what the photograph was blurred with: give --kernel=FILE",
     "quality": "the quality of the JPEG file: give --quality=10",
+    "tokens": 'a caption: give --text="…"',
 }
 
 
@@ -33,6 +34,7 @@ class Conditions:
         mask: Which of its pixels are known.
         kernel: What it was blurred with; its values sum to 1.
         quality: Of the JPEG file that it was, 1 to 100.
+        tokens: Of a caption of it, as the run's vocabulary has them.
 
     Raises:
         DataError: A value is impossible: see `jgr.degradations.inputs`.
@@ -42,6 +44,7 @@ class Conditions:
     mask: Bool[np.ndarray, "height width"] | None = None
     kernel: Float32[np.ndarray, "size size"] | None = None
     quality: int | None = None
+    tokens: Int32[np.ndarray, "length"] | None = None
 
     def __post_init__(self) -> None:
         if self.sigma is not None:
@@ -75,6 +78,8 @@ class Conditions:
             entries["kernel"] = self.kernel[None]
         if self.quality is not None:
             entries["quality"] = np.array([self.quality / 100], np.float32)
+        if self.tokens is not None:
+            entries["tokens"] = self.tokens[None]
         return entries
 
 
@@ -119,9 +124,12 @@ def check_told(task: Task, conditions: Conditions) -> None:
     wanted, given = set(inputs), conditions.given()
     if getattr(task, "keep_known", False):
         wanted.add("mask")
+    if task.condition_name is not None:
+        wanted.add(task.condition_name)
     if missing := sorted(wanted - given):
         if missing[0] not in _OPTIONS:
             raise ConfigError(f"this run must be told {missing[0]!r}, which a photograph does not have")
         raise ConfigError(f"this run must be told {_OPTIONS[missing[0]]}")
     if surplus := sorted(given - wanted):
-        raise ConfigError(f"this run is told no {surplus[0]}: leave --{surplus[0]} out")
+        option = "text" if surplus[0] == "tokens" else surplus[0]
+        raise ConfigError(f"this run is told no {option}: leave --{option} out")

@@ -17,6 +17,7 @@ from jgr.jobs.load import Run, Weights
 from jgr.jobs.photograph import SUFFIXES, read_photograph, write_photograph, written_name
 from jgr.jobs.photograph_restorer import PhotographRestorer
 from jgr.jobs.progress import images_bar
+from jgr.jobs.sampling import told_captions
 from jgr.state import averaged
 
 
@@ -57,6 +58,7 @@ def restore(
     mask: str | Path | None = None,
     kernel: str | Path | None = None,
     quality: int | None = None,
+    text: str | None = None,
     seed: int = 0,
     trust: bool = False,
     overwrite: bool = False,
@@ -78,6 +80,7 @@ def restore(
         mask: An image file; white pixels are known.
         kernel: A file with a blur kernel; see `read_kernel`.
         quality: See `Conditions`.
+        text: A caption of the photographs, for a network that is told captions.
         seed: Decides what is random.
         trust: Whether the run's config may name classes outside jgr, optax and flax.
         overwrite: Whether files may be replaced; a photograph itself never is.
@@ -101,6 +104,9 @@ def restore(
     named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     planned, failures = _plan([Path(path).expanduser() for path in named], Path(out).expanduser(), overwrite)
     run = Run(workdir, trust=trust)
+    if text is not None:
+        tokens = told_captions(run.experiment.task, run.experiment.data, [text], 1)[0]
+        conditions = dataclasses.replace(conditions, tokens=tokens)
     check_told(run.experiment.task, conditions)
     state = run.restore(step)
     state = averaged(state) if weights == "ema" else state

@@ -6,12 +6,14 @@ encoder of its own, which its own optimiser trains.
 
 from typing import Any, Literal
 
+import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype
 from jaxtyping import Array, Float, Int, Key
 
 from jgr.data.vocabulary import PAD
 from jgr.errors import ConfigError
+from jgr.layers import Conv
 from jgr.layers.fusion import Fusion
 from jgr.losses.gaussian import DiagonalGaussian
 from jgr.models.wrapping import computing_in
@@ -174,3 +176,71 @@ class Decoder(nn.Module):
         fused = Fusion(self.fusion, self.latent_dim, dtype=self.dtype, name="fusion")(latents, text)
         outputs: Array = self.decoder(fused, train=train)
         return outputs
+
+
+class Restorer(nn.Module):
+    """A restoration network that is told captions: of each pixel, features that know the text join its channels.
+
+    A convolution makes features of the degraded image; fused with the text's vector they follow the image and its maps
+    as further conditions, so that any network of `jgr.models` can be told captions.
+
+    Args:
+        network: Any restoration network that takes conditions after the image's channels.
+        text_encoder: See `jgr.models.text_encoders`.
+        fusion: How, see `jgr.layers.fusion.Fusion`.
+        width: Fused features of each pixel.
+        dtype: What all compute in, where they do not say so themselves.
+
+    Raises:
+        ConfigError: If the width is below 1.
+    """
+
+    network: nn.Module
+    text_encoder: nn.Module
+    fusion: Kind = "film"
+    width: int = 16
+    dtype: Dtype | None = None
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ConfigError(f"width = {self.width} must be at least 1")
+        self.network = computing_in(self.dtype, self.network)
+        self.text_encoder = computing_in(self.dtype, self.text_encoder)
+        super().__post_init__()
+
+    @property
+    def channels(self) -> int | None:
+        """Channels of the image: the network's; None where it does not say."""
+        return getattr(self.network, "channels", None)
+
+    @property
+    def scale(self) -> int:
+        """How many times larger it makes images: the network's."""
+        return getattr(self.network, "scale", 1)
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of images must be a multiple of: the network's."""
+        return getattr(self.network, "multiple", 1)
+
+    @property
+    def draws(self) -> bool:
+        """Whether the network draws from keys."""
+        return getattr(self.network, "draws", False)
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Float[Array, "batch height width inputs"],
+        *,
+        labels: Tokens,
+        train: bool,
+        keys: Key[Array, "batch"] | None = None,
+    ) -> Float[Array, "batch new_height new_width channels"]:
+        """Degraded images in [0, 1] with maps, and tokens, to what the network gives; `keys` is for one that draws."""
+        text = self.text_encoder(labels, labels != PAD, train=train)
+        hidden = Conv(self.width, (3, 3), dtype=self.dtype, name="features")(images)
+        fused = nn.leaky_relu(Fusion(self.fusion, self.width, dtype=self.dtype, name="fusion")(hidden, text), 0.2)
+        told = jnp.concatenate([images, fused.astype(images.dtype)], axis=-1)
+        restored: Array = self.network(told, **({"keys": keys} if self.draws else {}), train=train)
+        return restored

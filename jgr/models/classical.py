@@ -12,7 +12,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
-from skimage import restoration
+from skimage import registration, restoration
 
 from jgr.degradations.inputs import check_image, check_kernel, check_mask, check_sigma
 from jgr.errors import ConfigError, DataError
@@ -46,13 +46,13 @@ class Method(abc.ABC):
         """The restored image, float32, not clipped.
 
         Args:
-            record: `image` [height, width, channels], uint8 or float in units of [0, 1], and of `sigma`, `mask` and
-                `kernel` what the method needs, as in `jgr.degradations.degradation.Record`.
+            record: `image` [height, width, channels], uint8 or float in units of [0, 1], and of `sigma`, `mask`,
+                `kernel` and `shots` what the method needs, as in `jgr.degradations.degradation.Record`.
 
         Raises:
             DataError: The record lacks something, or has an impossible value.
         """
-        checks = {"sigma": check_sigma, "kernel": check_kernel, "mask": check_mask}
+        checks = {"sigma": check_sigma, "kernel": check_kernel, "mask": check_mask, "shots": check_image}
         for key in ("image", *self.needs):
             if key not in record:
                 raise DataError(f"{self.name}: the record has no {key}, only {', '.join(sorted(record)) or 'nothing'}")
@@ -73,6 +73,38 @@ class Degraded(Method):
     def restore(self, image: Image, record: Record) -> Image:
         """See `Method.restore`."""
         return image
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShotAverage(Method):
+    """The mean of the image and further shots of it (`jgr.degradations.burst.Burst`).
+
+    Args:
+        aligned: Whether each is first moved to where it agrees with the image best, by whole pixels: the peak of the
+            cross-correlation, by scikit-image. What lies beyond a border comes from the opposite one.
+    """
+
+    aligned: bool = True
+    needs = ("shots",)
+
+    @property
+    def name(self) -> str:
+        """average-aligned, or average."""
+        return "average-aligned" if self.aligned else "average"
+
+    def restore(self, image: Image, record: Record) -> Image:
+        """See `Method.restore`."""
+        height, width, channels = image.shape
+        total, others = image.astype(np.float64), np.asarray(record["shots"]).reshape(height, width, -1, channels)
+        for number in range(others.shape[2]):
+            shot = others[:, :, number]
+            if self.aligned:
+                shift, _, _ = registration.phase_cross_correlation(
+                    image.mean(axis=-1), shot.mean(axis=-1), normalization=None
+                )
+                shot = np.roll(shot, np.round(shift).astype(int), axis=(0, 1))
+            total = total + shot
+        return total / (1 + others.shape[2])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -78,6 +78,8 @@ class Restoration(Task):
         stage_weight: Weight of the loss of every earlier stage of a recurrent network, which needs a method
             `all_stages`; 0 to train on the last alone.
         adversarial: An adversarial term; None for none.
+        captions: Whether the network is told captions: it is given `tokens` as `labels`, see
+            `jgr.models.captioned.Restorer`.
     """
 
     network: nn.Module
@@ -89,6 +91,7 @@ class Restoration(Task):
     keep_known: bool = False
     stage_weight: float = 0.0
     adversarial: Adversarial | None = None
+    captions: bool = False
 
     def __post_init__(self) -> None:
         if self.stage_weight < 0:
@@ -111,6 +114,11 @@ class Restoration(Task):
         """The network that restores."""
         return ("network",)
 
+    @property
+    def condition_name(self) -> str | None:
+        """See `Task.condition_name`."""
+        return "tokens" if self.captions else None
+
     def init(self, key: Key[Array, ""], batch: Batch) -> TrainState:
         """See `Task.init`.
 
@@ -124,13 +132,14 @@ class Restoration(Task):
         self._check_inputs(pair)
         shape = jax.eval_shape(self._network_input, pair).shape
         keys = jax.random.split(key)
-        made = jax.eval_shape(lambda k: self.network.init_with_output(k, jnp.zeros(shape), train=True)[0], key)
+        told: dict[str, Any] = {name: jnp.zeros(value.shape, value.dtype) for name, value in self._told(pair).items()}
+        made = jax.eval_shape(lambda k: self.network.init_with_output(k, jnp.zeros(shape), **told, train=True)[0], key)
         if (given := self._size_of(pair, made)) != pair["target"].shape:
             raise ConfigError(
                 f"config.task.network makes images of {_size(given)} of degraded ones of {_size(pair['image'].shape)}, "
                 f"but clean ones are {_size(pair['target'].shape)}: set its channels and scale, or the data's color"
             )
-        networks = {"network": self.network.init(keys[0], jnp.zeros(shape), train=True)}
+        networks = {"network": self.network.init(keys[0], jnp.zeros(shape), **told, train=True)}
         if self.adversarial is not None:
             seen = jnp.zeros(self._seen_shape(self.adversarial, pair))
             networks["discriminator"] = self.adversarial.discriminator.init(keys[1], seen, train=True)
@@ -189,7 +198,9 @@ class Restoration(Task):
         """Restored images; batch norm uses its running statistics. See `jgr.tasks.task.Restorer`."""
         self._check_inputs(batch)
         variables = {"params": state.params["network"], **state.model_state["network"]}
-        output: Any = self.network.apply(variables, self._network_input(batch), train=False, **self._draws(keys))
+        output: Any = self.network.apply(
+            variables, self._network_input(batch), train=False, **self._told(batch), **self._draws(keys)
+        )
         return self._finish(batch, output)
 
     def _check_inputs(self, batch: Mapping[str, Any]) -> None:
@@ -205,6 +216,11 @@ class Restoration(Task):
                 )
             if len(batch[name].shape) not in (1, 4):
                 raise ConfigError(f"config.task.inputs: {name!r} of shape {batch[name].shape[1:]} makes no map")
+        if self.captions and "tokens" not in batch:
+            raise ConfigError(
+                "config.task.captions: the records are read without captions; take data.captions=dict(), and data "
+                "with captions"
+            )
 
     def _network_input(self, batch: Mapping[str, Array]) -> Float[Array, "batch height width channels_and_maps"]:
         """Degraded images with their maps, padded to the network's multiple."""
@@ -214,6 +230,10 @@ class Restoration(Task):
             for value in (batch[name] for name in self.inputs)
         ]
         return pad_to_multiple(jnp.concatenate([image, *maps], axis=-1), getattr(self.network, "multiple", 1))
+
+    def _told(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """What a network that is told captions is given besides images."""
+        return {"labels": batch["tokens"]} if self.captions else {}
 
     def _draws(self, keys: Key[Array, "batch"]) -> dict[str, Any]:
         """What a network that draws something is given besides images."""
@@ -309,6 +329,7 @@ class Restoration(Task):
         output, changed = self.network.apply(
             {"params": params, **collections},
             self._network_input(pair),
+            **self._told(pair),
             **self._draws(keys),
             train=True,
             mutable=list(collections),

@@ -39,7 +39,7 @@ class Task(abc.ABC):
 
     @property
     def condition_name(self) -> str | None:
-        """What of a batch `sample` takes as its condition: "label", or "tokens" of captions; None for nothing."""
+        """What of a batch `sample` or `restore` is told besides: "label", or "tokens" of captions; None for nothing."""
         return None if self.num_classes is None else "label"
 
     def concern(self, metrics: Mapping[str, float]) -> str | None:

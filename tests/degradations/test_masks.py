@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jgr.degradations.masks import Boxes, Mask, MaskFile, MaskGenerator, RandomPixels, Strokes
+from jgr.degradations.masks import Boxes, Mask, MaskFile, MaskGenerator, RandomPixels, Strokes, Window
 from jgr.degradations.parameters import Uniform
 from jgr.errors import ConfigError
 
@@ -47,6 +47,18 @@ def test_one_box_is_a_rectangle_of_its_size_anywhere():
     tops = {hole[0][0] for hole in holes}
     assert len(tops) > 10
     assert tops <= set(range(21))
+
+
+def test_a_window_is_what_one_box_would_hide():
+    np.testing.assert_array_equal(masks(Window(size=SHARES)).sum(axis=(1, 2, 3)) > 0, np.ones(40, bool))
+    drawn = masks(Window(size=0.5))[..., 0]
+    for known in map(np.argwhere, drawn):
+        assert len(known) == 20 * 15
+        np.testing.assert_array_equal(np.ptp(known, axis=0), [19, 14])
+    assert len({tuple(np.argwhere(known)[0]) for known in drawn}) > 20
+    assert Mask(generator=Window(size=0.5)).name == "mask-window-s0.5"
+    with pytest.raises(ConfigError, match="size = 0"):
+        Window(size=0.0)
 
 
 def test_boxes_are_as_many_as_drawn():

@@ -14,6 +14,7 @@ from jgr.models.classical import (
     Degraded,
     NonLocalMeans,
     RichardsonLucy,
+    ShotAverage,
     TotalVariation,
     Wavelet,
     Wiener,
@@ -47,6 +48,22 @@ def test_denoisers_gain(method, channels):
     assert restored.shape == clean.shape
     assert psnr(restored, clean) > psnr(record["image"], clean) + 4
     np.testing.assert_array_equal(restored, method(record))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_average_of_shots_takes_their_motion_back(channels):
+    clean = photograph(channels)
+    moved = [np.roll(clean, way, axis=(0, 1)) for way in ((2, -1), (0, 0), (-2, 2))]
+    rng = np.random.default_rng(0)
+    noisy = [each + rng.normal(0, SIGMA, clean.shape) for each in (clean, *moved)]
+    record = {"image": noisy[0].astype(np.float32), "shots": np.concatenate(noisy[1:], axis=-1).astype(np.float32)}
+    aligned, plain = ShotAverage()(record), ShotAverage(aligned=False)(record)
+    # The noise of four shots has a quarter of the variance: 6 dB less.
+    assert abs(psnr(aligned, clean) - psnr(noisy[0], clean) - 6.02) < 0.5
+    assert psnr(plain, clean) < psnr(aligned, clean) - 1
+    np.testing.assert_allclose(plain, np.mean(noisy, axis=0), atol=1e-5)
+    alone = {"image": record["image"], "shots": record["shots"][..., :0]}
+    np.testing.assert_array_equal(ShotAverage()(alone), record["image"])
 
 
 @pytest.mark.parametrize("method", [NonLocalMeans(), TotalVariation(), Wavelet()], ids=lambda m: m.name)

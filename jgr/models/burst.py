@@ -1,0 +1,108 @@
+"""Restoration of one image from several shots, however many, in any order."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.typing import Dtype
+from jaxtyping import Array, Float
+
+from jgr.errors import ConfigError
+from jgr.layers import Conv
+from jgr.models.wrapping import computing_in
+
+POOLINGS = ("attention", "mean")
+
+
+class ShotSet(nn.Module):
+    """A restoration network that is told features of a set of shots: the first, which is restored, and others.
+
+    Every shot, beside the first, goes through the same convolutions. At each pixel the features of all shots become
+    those of one, which follow the first shot's channels as conditions of the network: their mean (Zaheer et al. 2017,
+    Deep Sets, arXiv:1703.06114), or what a question of the first shot's features attends to among them, in several
+    heads (Lee et al. 2019, Set Transformer, arXiv:1810.00825, equation 1). Neither depends on the order of the others,
+    and weights that were trained with some number of shots can be used with another.
+
+    For a `Restoration` with `inputs=("shots",)`, as `jgr.degradations.burst.Burst` makes them.
+
+    Args:
+        network: Any restoration network that takes conditions after the image's channels, of which it has `channels`.
+        width: Features of each shot, a multiple of `heads`.
+        depth: Convolutions of each shot; each lets it be one pixel further away.
+        pooling: "attention" or "mean".
+        heads: Of the attention.
+        dtype: What all compute in, where they do not say so themselves.
+
+    Raises:
+        ConfigError: A number is impossible, or the input is no set of shots of the network's channels.
+    """
+
+    network: nn.Module
+    width: int = 32
+    depth: int = 3
+    pooling: Literal["attention", "mean"] = "attention"
+    heads: int = 4
+    dtype: Dtype | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("width", "depth", "heads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")
+        if self.pooling not in POOLINGS:
+            raise ConfigError(f"pooling = {self.pooling!r} must be one of {', '.join(POOLINGS)}")
+        if self.pooling == "attention" and self.width % self.heads:
+            raise ConfigError(f"width = {self.width} must be a multiple of heads = {self.heads}")
+        self.network = computing_in(self.dtype, self.network)
+        super().__post_init__()
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image: the network's."""
+        return getattr(self.network, "channels", 1)
+
+    @property
+    def scale(self) -> int:
+        """How many times larger it makes images: the network's."""
+        return getattr(self.network, "scale", 1)
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of images must be a multiple of: the network's."""
+        return getattr(self.network, "multiple", 1)
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "batch height width channels_of_shots"], *, train: bool
+    ) -> Float[Array, "batch new_height new_width channels"]:
+        """Shots in [0, 1], the channels of each after another's, to what the network gives."""
+        *lead, given = images.shape
+        if given % self.channels:
+            raise ConfigError(f"ShotSet: {given} channels are no shots of {self.channels}")
+        count = given // self.channels
+        first = images[..., : self.channels]
+        shots = jnp.moveaxis(images.reshape(*lead, count, self.channels), 3, 0)  # [shots, batch, height, width, …]
+        beside = jnp.concatenate([shots, jnp.broadcast_to(first, shots.shape)], axis=-1)
+        hidden = beside.reshape(count * lead[0], *lead[1:], -1)
+        for number in range(self.depth):
+            hidden = nn.relu(Conv(self.width, (3, 3), dtype=self.dtype, name=f"conv{number}")(hidden))
+        pooled = self._pooled(hidden.reshape(count, *lead, self.width))
+        restored: Array = self.network(jnp.concatenate([first, pooled.astype(first.dtype)], axis=-1), train=train)
+        return restored
+
+    def _pooled(
+        self, features: Float[Array, "shots batch height width features"]
+    ) -> Float[Array, "batch height width features"]:
+        """The features of one image from those of all shots."""
+        if self.pooling == "mean":
+            return features.mean(axis=0)
+        heads = (self.heads, self.width // self.heads)
+
+        def matrix(name: str, of: Array) -> Float[Array, "..."]:
+            made = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name=name)(of)
+            return made.reshape(*of.shape[:-1], *heads)
+
+        asked, keys, values = matrix("query", features[:1]), matrix("key", features), matrix("value", features)
+        scores = (asked * keys).sum(axis=-1, keepdims=True).astype("float32") / heads[1] ** 0.5
+        attended = (jax.nn.softmax(scores, axis=0).astype(values.dtype) * values).sum(axis=0)
+        return features[0] + attended.reshape(features.shape[1:])
