@@ -80,6 +80,7 @@ def get_config(arg: str = "") -> ConfigDict:
         digit=dict(cls="jgr.metrics.distribution.ClassifierAgreement", extractor=classifier),
         digit_real=dict(cls="jgr.metrics.distribution.ClassifierAgreement", extractor=classifier, real=True),
         fd=dict(cls="jgr.metrics.distribution.FrechetDistance", extractor=classifier),
+        fd_digit=dict(cls="jgr.metrics.distribution.PerClassFrechetDistance", extractor=classifier),
         fd_pixels=dict(cls="jgr.metrics.distribution.FrechetDistance"),
         attributes=agreement,
         attributes_swapped=dict(agreement, judged="swapped"),

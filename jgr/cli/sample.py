@@ -10,6 +10,8 @@ jgr sample runs/digits --invert face.png --mask=scratches.png --out=filled.png
 jgr sample runs/vae --reconstruct --out=reconstructions.png
 jgr sample runs/vae --traverse --record=7 --out=latents.png
 jgr sample runs/vae --latent_map --out=map.png
+jgr sample runs/vae --blend 3 14 15 --shares=0.5,0.3,0.2 --out=blend.png
+jgr sample runs/vae --transfer thin thick --out=thicker.png
 jgr sample runs/text_gan --text "a thick red seven leaning left" "a thin 4" --out=sentences.png
 """
 
@@ -32,6 +34,7 @@ _DEPENDENT = {
     "mask": "invert",
     "prior_weight": "invert",
     "record": "traverse",
+    "shares": "blend",
 }
 
 
@@ -45,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="images of the grid (default: 64), or of each class (10), rows of an interpolation (8), sources on either "
         "side of a mixture (6), images that neighbours are searched of (8), records to reconstruct (8), latents of a "
-        "traversal (10), records of a map's plot (2000)",
+        "traversal (10), records of a map's plot (2000), records that are transferred (8)",
     )
     parser.add_argument("--seed", type=int, default=0, help="decides the latents (default: %(default)s)")
     parser.add_argument("--step", default="latest", help=f"{STEP_HELP} (default: %(default)s)")
@@ -121,6 +124,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "N(0, 1), beside a plot of the posterior means of records, coloured by label",
     )
     choice.add_argument(
+        "--blend",
+        nargs="+",
+        metavar="IMAGE",
+        help="of an autoencoder: image files, or numbers of records, and what lies between their latents: two at the "
+        "ends of a row, or halves of each two of more, or the one blend that --shares names",
+    )
+    choice.add_argument(
+        "--transfer",
+        nargs=2,
+        metavar=("FROM", "TO"),
+        help="of an autoencoder: records of one label, or with one word in their caption, on their way to another, "
+        "such as thin thick, or 3 8",
+    )
+    choice.add_argument(
         "--text",
         nargs="+",
         metavar="SENTENCE",
@@ -152,6 +169,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="of |z|^2/2 beside the negative log-likelihood, in the search of a run that has one: 1 (default) finds "
         "the most probable latents, 0 those of the most similar image",
+    )
+    pictures.add_argument(
+        "--shares", metavar="S,S,…", help="how much of each image is in the blend: --shares=0.5,0.3,0.2"
     )
     pictures.add_argument(
         "--record",
@@ -190,7 +210,9 @@ def run(options: argparse.Namespace) -> int:
 def _use(options: argparse.Namespace) -> "Use":
     """The picture that is asked for."""
     from jgr.jobs.explore.pictures import (
+        AttributeTransfer,
         Autoencoding,
+        Blend,
         Grid,
         Interpolation,
         LatentMap,
@@ -222,7 +244,24 @@ def _use(options: argparse.Namespace) -> "Use":
         return LatentTraversal(steps=options.traverse, record=_parse_record(options.record))
     if options.latent_map is not None:
         return LatentMap(side=options.latent_map)
+    if options.blend is not None:
+        shares = None if options.shares is None else _parse_shares(options.shares)
+        return Blend(inputs=tuple(map(_number_or_text, options.blend)), shares=shares)
+    if options.transfer is not None:
+        without, wanted = map(_number_or_text, options.transfer)
+        return AttributeTransfer(wanted=wanted, without=without)
     return Grid()
+
+
+def _number_or_text(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _parse_shares(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(share) for share in text.split(","))
+    except ValueError as error:
+        raise ConfigError(f"--shares={text} must be numbers such as 0.5,0.3,0.2") from error
 
 
 def _parse_record(text: str | None) -> int | None:

@@ -25,14 +25,18 @@ class TFDS:
         dataset: `name`, `name/config`, `name:version` or `name/config:version`; the newest version when none is given.
         split: A split or a part of one, such as "train", "train[:50000]" or "train[90%:]".
         data_dir: The folder that holds prepared data sets; `$TFDS_DATA_DIR`, else `~/tensorflow_datasets`, when None.
+        caption: The text feature that becomes each record's `caption`, such as "text", or "captions/text" of
+            `coco_captions`; of several texts of an image the first. None for none.
 
     Raises:
-        DataError: At first use, when the data set is not there, not stored as ArrayRecord, or has no such split.
+        DataError: At first use, when the data set is not there, not stored as ArrayRecord, or has no such split or text
+            feature; at a record, when it has no text.
     """
 
     dataset: str
     split: str
     data_dir: str | None = None
+    caption: str | None = None
 
     def __post_init__(self) -> None:
         if not self.dataset:
@@ -76,6 +80,11 @@ class TFDS:
         record: dict[str, Any] = {"image": decode_image(encoded, color, name=name, orient=False)}
         if labelled:
             record["label"] = features["label"].int64_list.value[0]
+        if self.caption is not None:
+            texts = features[self.caption].bytes_list.value
+            if not texts:
+                raise DataError(f"{name}: {self.caption} has no text")
+            record["caption"] = texts[0].decode()
         return record
 
     @functools.cached_property
@@ -103,6 +112,10 @@ class TFDS:
             raise DataError(
                 f"{folder}: has no integer feature `image`, only {', '.join(features)}; write a source for it"
             )
+        if self.caption is not None and not isinstance(_feature(features, self.caption), tfds.features.Text):
+            raise DataError(
+                f"caption = {self.caption!r} of {folder} is no text; its features are {', '.join(features)}"
+            )
         from tensorflow_datasets.proto import tf_example_pb2
 
         return {
@@ -113,6 +126,15 @@ class TFDS:
             "labelled": isinstance(features.get("label"), tfds.features.ClassLabel),
             "color": "gray" if image.shape[-1] == 1 else "rgb",
         }
+
+
+def _feature(features: Any, path: str) -> Any:
+    """The feature of a path such as "captions/text", through sequences; None where there is none."""
+    name, _, rest = path.partition("/")
+    found = dict(features.items()).get(name) if hasattr(features, "items") else None
+    while hasattr(found, "feature"):  # of a sequence
+        found = found.feature
+    return _feature(found, rest) if rest else found
 
 
 def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:

@@ -12,8 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from jgr.data.vocabulary import Vocabulary
 from jgr.errors import CheckpointError, ConfigError, RunError
 from jgr.files import expanded
+from jgr.jobs.vocabulary import read_vocabulary
+from jgr.run.folder import RunFolder
 from jgr.state import TrainState, averaged, leaves_by_name, with_average
 
 _PARTS = ("params", "model_state")
@@ -22,6 +25,9 @@ _PARTS = ("params", "model_state")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InitFrom:
     r"""Weights to start from: parameters and model state, not optimisers.
+
+    Where captions are read, the words have the numbers that the weights of a run know, unless `data.captions` has a
+    vocabulary.
 
     Args:
         path: A run's folder, whose averaged weights are taken where it has an average; or an `.npz` file of arrays.
@@ -61,6 +67,16 @@ class Found:
 
     arrays: Mapping[str, np.ndarray]
     origin: Mapping[str, Any]
+
+
+def vocabulary_of(source: InitFrom) -> Vocabulary | None:
+    """What the weights know of captions; None where they come from no run, or from one that reads none.
+
+    Raises:
+        RunError: The run's vocabulary cannot be read.
+    """
+    path = expanded(source.path)
+    return read_vocabulary(RunFolder(path, writes=False)) if path.is_dir() and RunFolder.exists(path) else None
 
 
 def find_weights(source: InitFrom, state: TrainState, trust: bool) -> Found:

@@ -13,10 +13,11 @@ from jgr.checkpoint import Checkpointer, restore_newest
 from jgr.config import canonical_json, resolve
 from jgr.data.loader import Loader
 from jgr.data.source import fingerprint
+from jgr.data.vocabulary import Vocabulary
 from jgr.errors import RunError
 from jgr.jobs.costs import describe_networks
 from jgr.jobs.experiment import Experiment, check_records, open_experiment
-from jgr.jobs.init_from import find_weights, with_weights
+from jgr.jobs.init_from import find_weights, vocabulary_of, with_weights
 from jgr.jobs.mirror import Mirror, TensorBoard, require_tensorboard
 from jgr.jobs.observe import Log, Pictures, Validator, Watch
 from jgr.jobs.profile import Profiler
@@ -71,7 +72,7 @@ def train(
     with together():
         resolved = resolve(config, Experiment, trust=trust)
         experiment = open_experiment(resolved, trust=trust)
-        experiment = experiment.told(read_vocabulary(folder) or experiment.data.vocabulary)
+        experiment = experiment.told(read_vocabulary(folder) or _inherited(experiment) or experiment.data.vocabulary)
         loader = make_loader(experiment)
         abstract = abstract_state(experiment, loader)
         check_records(experiment.task, experiment.data)
@@ -202,6 +203,12 @@ def _first_state(
         weights = find_weights(source, abstract, trust)
     on_main(lambda: folder.update_manifest(init_from=dict(weights.origin)))
     return with_weights(state, weights)
+
+
+def _inherited(experiment: Experiment) -> Vocabulary | None:
+    """What the weights that the training starts from know of captions, unless the config says it."""
+    source, captions = experiment.train.init_from, experiment.data.captions
+    return None if source is None or captions is None or captions.vocabulary is not None else vocabulary_of(source)
 
 
 def _check_start(experiment: Experiment, start: int, folder: RunFolder) -> None:

@@ -30,18 +30,24 @@ class Bound(NamedTuple):
         noise: Standard normal, of which latents are made: [samples, batch, latents].
         params: What decodes; the gradient is taken in them and in the posterior.
         log_likelihood: `(params, latents [samples, batch, latents]) -> log p(x | z) [samples, batch]`.
+        prior: `params -> p(z)` of each record; None for N(0, 1).
     """
 
     posterior: DiagonalGaussian
     noise: Float[Array, "samples batch latents"]
     params: Tree
     log_likelihood: Callable[[Tree, Float[Array, "samples batch latents"]], Float[Array, "samples batch"]]
+    prior: Callable[[Tree], DiagonalGaussian] | None = None
+
+    def divergence(self) -> Float[Array, "batch latents"]:
+        """KL(q(z | x) || p(z)) of each latent."""
+        return self.posterior.divergence(None if self.prior is None else self.prior(self.params))
 
     def log_weights(
         self, params: Tree, latents: Float[Array, "samples batch latents"], posterior: DiagonalGaussian
     ) -> Float[Array, "samples batch"]:
         """Log p(x | z) + log p(z) - log q(z | x) of latents."""
-        prior = DiagonalGaussian.standard(latents)
+        prior = DiagonalGaussian.standard(latents) if self.prior is None else self.prior(params)
         return self.log_likelihood(params, latents) + prior.log_prob(latents) - posterior.log_prob(latents)
 
 
@@ -127,7 +133,7 @@ class ELBO(Objective):
     def __call__(self, bound: Bound, step: Int[Array, ""]) -> tuple[Float[Array, ""], Metrics]:
         """See `Objective.__call__`."""
         likelihood = bound.log_likelihood(bound.params, bound.posterior.at(bound.noise)).mean()
-        divergence = bound.posterior.divergence().mean(axis=0)
+        divergence = bound.divergence().mean(axis=0)
         beta = jnp.float32(self.beta) if self.annealing is None else self.beta * self.annealing(step)
         cost = jnp.maximum(divergence, self.free_bits).sum()
         return beta * cost - likelihood, {"elbo": likelihood - divergence.sum(), "beta": beta}

@@ -146,15 +146,17 @@ class Decoder(nn.Module):
     """p(x | z, t): a decoder whose latents are fused with a text's vector.
 
     Args:
-        decoder: Any unconditional decoder of a VAE.
+        decoder: Any unconditional decoder of a VAE, whose `latent_dim` is the width of the fused vector.
         text_encoder: See `jgr.models.text_encoders`.
         fusion: How, see `jgr.layers.fusion.Fusion`.
+        latents: Length of a latent vector; as wide as the fused vector when None. Fewer leave more to the text.
         dtype: What both compute in, where they do not say so themselves.
     """
 
     decoder: nn.Module
     text_encoder: nn.Module
     fusion: Kind = "concat"
+    latents: int | None = None
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
@@ -164,7 +166,11 @@ class Decoder(nn.Module):
 
     @property
     def latent_dim(self) -> int:
-        """Length of a latent vector: the decoder's."""
+        """Length of a latent vector."""
+        return self._width if self.latents is None else self.latents
+
+    @property
+    def _width(self) -> int:
         return getattr(self.decoder, "latent_dim", 0)
 
     @nn.compact
@@ -173,9 +179,39 @@ class Decoder(nn.Module):
     ) -> Float[Array, "batch height width outputs"]:
         """Latents and tokens to what a likelihood needs."""
         text = self.text_encoder(labels, labels != PAD, train=train)
-        fused = Fusion(self.fusion, self.latent_dim, dtype=self.dtype, name="fusion")(latents, text)
+        fused = Fusion(self.fusion, self._width, dtype=self.dtype, name="fusion")(latents, text)
         outputs: Array = self.decoder(fused, train=train)
         return outputs
+
+
+class Prior(nn.Module):
+    """p(z | t): of a text's vector the mean and the variance of latents, which begin as N(0, 1).
+
+    Args:
+        text_encoder: See `jgr.models.text_encoders`.
+        latent_dim: Length of a latent vector.
+        dtype: Of the encoder's computation, where it does not say so itself.
+
+    Raises:
+        ConfigError: If the length is below 1.
+    """
+
+    text_encoder: nn.Module
+    latent_dim: int
+    dtype: Dtype | None = None
+
+    def __post_init__(self) -> None:
+        if self.latent_dim < 1:
+            raise ConfigError(f"latent_dim = {self.latent_dim} must be at least 1")
+        self.text_encoder = computing_in(self.dtype, self.text_encoder)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, *, labels: Tokens, train: bool) -> DiagonalGaussian:
+        """Tokens to a distribution of latents."""
+        text = self.text_encoder(labels, labels != PAD, train=train)
+        outputs = nn.Dense(2 * self.latent_dim, kernel_init=nn.initializers.zeros, name="latents")(text)
+        return DiagonalGaussian.bounded(*jnp.split(outputs.astype("float32"), 2, axis=-1))
 
 
 class Restorer(nn.Module):

@@ -71,7 +71,10 @@ class VAE(Task):
         num_classes: Of a conditional VAE (Sohn et al. 2015); records need a `label`. None for none.
         captions: Whether it is told captions instead: networks are given `tokens` as `labels`, see
             `jgr.models.captioned`.
-        aggregate: What samples are drawn from; None for N(0, 1).
+        prior: Module with an int `latent_dim`; `(labels, train) -> DiagonalGaussian` of [batch, latent_dim]: p(z) given
+            what the VAE is told (Sohn et al. 2015, section 4.1), such as `jgr.models.captioned.Prior`. It is trained
+            with the others. None for N(0, 1).
+        aggregate: What samples are drawn from; None for the prior.
     """
 
     encoder: nn.Module
@@ -81,6 +84,7 @@ class VAE(Task):
     optimizer: Optimizer = dataclasses.field(default_factory=_adam)
     num_classes: int | None = None
     captions: bool = False
+    prior: nn.Module | None = None
     aggregate: Aggregate | None = None
 
     def __post_init__(self) -> None:
@@ -100,6 +104,13 @@ class VAE(Task):
                 )
         if self.captions and self.num_classes is not None:
             raise ConfigError(f"captions: a VAE is told captions or labels; take num_classes = {self.num_classes} out")
+        if self.prior is not None and self.condition_name is None:
+            raise ConfigError("prior: p(z) is given what a VAE is told; set captions or num_classes, or prior to None")
+        if self.prior is not None and getattr(self.prior, "latent_dim", None) != self._latent_dim:
+            raise ConfigError(
+                f"prior.latent_dim = {getattr(self.prior, 'latent_dim', None)} must be that of the encoder, "
+                f"{self._latent_dim}"
+            )
         if self.aggregate is not None and self.condition_name is not None:
             raise ConfigError(
                 "aggregate: a model of the latents of all classes would mix them up; take num_classes=None, and no "
@@ -119,7 +130,12 @@ class VAE(Task):
     @property
     def averaged_networks(self) -> tuple[str, ...]:
         """All of them."""
-        return ("encoder", "decoder", "likelihood", *(("aggregate",) if self.aggregate is not None else ()))
+        return (*self._trained, *(("aggregate",) if self.aggregate is not None else ()))
+
+    @property
+    def _trained(self) -> tuple[str, ...]:
+        """What the objective trains."""
+        return ("encoder", "decoder", "likelihood", *(("prior",) if self.prior is not None else ()))
 
     def check_records(self, records: Mapping[str, np.ndarray]) -> None:
         """See `Task.check_records`: images must lie in the likelihood's support."""
@@ -154,10 +170,12 @@ class VAE(Task):
             "decoder": self.decoder.init(keys[1], latents, **labels, train=True),
             "likelihood": {"params": self.likelihood.init()},
         }
+        if self.prior is not None:
+            variables["prior"] = self.prior.init(keys[2], **labels, train=True)
         if self.aggregate is not None:
             variables["aggregate"] = self.aggregate.prior.init(keys[2], latents, record_keys(key, jnp.arange(2)))
         params = {name: own["params"] for name, own in variables.items()}
-        trained = {name: params[name] for name in ("encoder", "decoder", "likelihood")}
+        trained = {name: params[name] for name in self._trained}
         opt_state = {"vae": self.optimizer.transformation().init(trained)}
         if self.aggregate is not None:
             of_aggregate = self.aggregate.optimizer.transformation()
@@ -170,9 +188,7 @@ class VAE(Task):
         """See `Task.step`: an update of the autoencoder, then one of the aggregate posterior's model, if any."""
         records = {name: value[0] for name, value in batch.items()}
         loss = partial(self._loss, state.step)
-        state, metrics = update(
-            state, "vae", self.optimizer, loss, records, key, networks=("encoder", "decoder", "likelihood")
-        )
+        state, metrics = update(state, "vae", self.optimizer, loss, records, key, networks=self._trained)
         if self.aggregate is not None:
             loss = partial(self._aggregate_loss, gathered(state.params["encoder"]))
             state, fitted = update(
@@ -197,7 +213,7 @@ class VAE(Task):
         keys: Key[Array, "batch"],
         condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Images:
-        """Expected images of latents from N(0, 1), or from the aggregate posterior's model, one a key.
+        """Expected images of latents from the prior, or from the aggregate posterior's model, one a key.
 
         Raises:
             ValueError: If a condition is given and this VAE has none, or the other way round.
@@ -219,7 +235,7 @@ class VAE(Task):
         if (condition is None) != (self.condition_name is None):
             given = "no condition" if condition is None else f"the condition {sorted(condition)}"
             raise ValueError(f"this VAE is {'un' * (self.condition_name is None)}conditional, but was given {given}")
-        return self.decode(state, self._drawn(state, latents, keys), condition or {})
+        return self.decode(state, self._drawn(state, latents, keys, condition or {}), condition or {})
 
     def pixel_log_probs(
         self,
@@ -230,7 +246,8 @@ class VAE(Task):
         condition: Mapping[str, Int[Array, "batch *length"]] | None = None,
     ) -> Float[Array, "batch height width"]:
         """See `jgr.tasks.task.PixelModel`; in expectation over the binarisation or noise of images, where there is."""
-        decoded = self._decode(state.params, self._drawn(state, latents, keys)[None], self._labels(condition or {}))
+        drawn = self._drawn(state, latents, keys, condition or {})
+        decoded = self._decode(state.params, drawn[None], self._labels(condition or {}))
         return self.likelihood.of_pixels(state.params["likelihood"], decoded[0], images)
 
     def encode(self, state: TrainState, batch: Batch) -> DiagonalGaussian:
@@ -250,7 +267,7 @@ class VAE(Task):
 
     def posterior_divergence(self, state: TrainState, batch: Batch) -> Float[Array, "batch latents"]:
         """See `jgr.tasks.task.LatentDivergence`."""
-        return self.encode(state, batch).divergence()
+        return self.encode(state, batch).divergence(self._prior(state.params, self._labels(batch)))
 
     def reconstruct(self, state: TrainState, batch: Batch) -> Images:
         """See `jgr.tasks.task.Reconstructor`: expected images of the posterior means."""
@@ -275,17 +292,29 @@ class VAE(Task):
         return self.encoder.latent_dim
 
     def _drawn(
-        self, state: TrainState, latents: Float[Array, "batch latent"], keys: Key[Array, "batch"]
+        self,
+        state: TrainState,
+        latents: Float[Array, "batch latent"],
+        keys: Key[Array, "batch"],
+        condition: Mapping[str, Any],
     ) -> Float[Array, "batch latent"]:
-        """What samples are decoded from: the latents, or what the aggregate posterior's model makes of them."""
+        """What samples are decoded from: what the prior, or the aggregate posterior's model, makes of the latents."""
         if self.aggregate is None:
-            return latents
+            prior = self._prior(state.params, self._labels(condition))
+            return latents if prior is None else prior.at(latents)
         variables = {"params": state.params["aggregate"]}
         drawn: Any = self.aggregate.prior.apply(variables, latents, folded(keys, _PRIOR), method="transform")
         return drawn
 
     def _labels(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         return {} if self.condition_name is None else {"labels": batch[self.condition_name]}
+
+    def _prior(self, params: dict[str, Tree], labels: Mapping[str, Any]) -> DiagonalGaussian | None:
+        """p(z) of each record; None for N(0, 1)."""
+        if self.prior is None:
+            return None
+        prior: Any = self.prior.apply({"params": params["prior"]}, **labels, train=True)
+        return prior
 
     def _encode(self, params: Tree, images: Images, batch: Mapping[str, Array]) -> DiagonalGaussian:
         posterior: Any = self.encoder.apply({"params": params}, images, **self._labels(batch), train=True)
@@ -310,8 +339,14 @@ class VAE(Task):
             outputs = self._decode(params, latents, self._labels(batch))
             return self.likelihood.log_prob(params["likelihood"], outputs, images)
 
-        decoding = {name: params[name] for name in ("decoder", "likelihood")}
-        return Bound(self._encode(params["encoder"], images, batch), noise, decoding, log_likelihood)
+        def prior(params: Tree) -> DiagonalGaussian:
+            found = self._prior(params, self._labels(batch))
+            assert found is not None
+            return found
+
+        decoding = {name: params[name] for name in self._trained if name != "encoder"}
+        posterior = self._encode(params["encoder"], images, batch)
+        return Bound(posterior, noise, decoding, log_likelihood, None if self.prior is None else prior)
 
     def _loss(
         self,
@@ -327,7 +362,7 @@ class VAE(Task):
         )(folded(keys, _LATENT))
         bound = self._bound(params, images, batch, noise)
         loss, metrics = self.objective(bound, step)
-        divergence = bound.posterior.divergence().mean(axis=0)
+        divergence = bound.divergence().mean(axis=0)
         metrics |= {
             "kl": divergence.sum(),
             "reconstruction": metrics["elbo"] + divergence.sum(),

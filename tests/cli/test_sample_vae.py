@@ -101,6 +101,20 @@ def test_masked_pixels_are_filled_in(drawn, explorer, tmp_path):
     assert remark == f"{tmp_path}/digit.png: PSNR {hidden:.2f} dB of the hidden pixels, {known:.2f} dB of the known"
 
 
+def test_blends_and_transfers(drawn, explorer):
+    picture, remarks = drawn("--blend", 3, 14, "--shares=0.25,0.75")
+    images = np.stack([explorer.record(place) for place in (3, 14)])
+    shown = cells(picture, 1, 3)[0]
+    np.testing.assert_array_equal(shown[:2], images[..., 0])
+    np.testing.assert_array_equal(shown[2], explorer.blend(images, np.array([[0.25, 0.75]]))[0, ..., 0])
+    assert remarks == []
+    picture, (remark,) = drawn("--transfer", 3, 8, "--num=2")
+    shown, found = cells(picture, 2, 5), explorer.transfer(8, 3, num=2)
+    np.testing.assert_array_equal(shown[:, 0], found.originals[..., 0])
+    np.testing.assert_array_equal(shown[:, 1:], found.images[..., 0])
+    assert re.fullmatch(r"8 of \d+ records against 3 of \d+; columns: record, then 0, 0.5, 1, 1.5", remark)
+
+
 @pytest.fixture
 def masks(tmp_path):
     """A digit, and masks that are none."""
@@ -117,6 +131,10 @@ def masks(tmp_path):
         (["--mask=white.png"], "--mask=white.png goes with --invert: add that, or leave it out"),
         (["--prior_weight=0", "--traverse"], "--prior_weight=0.0 goes with --invert"),
         (["--record=3", "--reconstruct"], "--record=3 goes with --traverse"),
+        (["--shares=1,0", "--reconstruct"], "--shares=1,0 goes with --blend"),
+        (["--blend", "3", "4", "--shares=1,half"], "--shares=1,half must be numbers such as 0.5,0.3,0.2"),
+        (["--blend", "3", "none.png"], "none.png: no such file"),
+        (["--transfer", "3", "12"], "transfer: none of the first 360 records of the run's data has 12"),
         (["--record=first", "--traverse"], "--record=first must be the number of a record, or prior"),
         (["--record=360", "--traverse"], "traverse: record = 360 must be from 0 to 359, the places in digits-test"),
         (["--reconstruct", "--num=361"], "reconstruct: num = 361 must be from 1 to 360, the records of digits-test"),

@@ -27,6 +27,7 @@ class Base(tfds.core.GeneratorBasedBuilder):
             "id": tfds.features.Text(),
             "image": tfds.features.Image(shape=self.shape, encoding_format=self.encoding),
             "label": tfds.features.ClassLabel(num_classes=5),
+            "said": tfds.features.Sequence({{"by": np.int64, "text": tfds.features.Text()}}),
         }}))
 
     def _split_generators(self, dl_manager):
@@ -37,7 +38,8 @@ class Base(tfds.core.GeneratorBasedBuilder):
         with tf.io.gfile.GFile(path, "rb") as file:
             images = np.frombuffer(file.read(), np.uint8).reshape(5, 8, 6, 3)[..., :self.shape[-1]]
         for i, image in enumerate(images):
-            yield i, {{"id": str(i), "image": image, "label": i}}
+            said = [{{"by": n, "text": "être no. %d, %d" % (i, n)}} for n in range(i)]
+            yield i, {{"id": str(i), "image": image, "label": i, "said": said}}
 
 class MiniGray(Base):
     shape = (8, 6, 1)
@@ -54,7 +56,7 @@ class MiniAway(Base):
 class MiniGraph(Base):
     shape = (8, 6, 3)
     def _generate_examples(self, path):
-        yield 0, {{"id": "0", "image": tf.zeros((8, 6, 3)), "label": 0}}
+        yield 0, {{"id": "0", "image": tf.zeros((8, 6, 3)), "label": 0, "said": []}}
 
 from jgr.data.prepare import main
 for name in sys.argv[1:]:
@@ -65,7 +67,7 @@ assert "tensorflow" not in sys.modules
 
 def run(root, *names):
     script = root / "builders.py"
-    script.write_text(BUILDERS.format(root=str(root)))
+    script.write_text(BUILDERS.format(root=str(root)), encoding="utf-8")
     out = subprocess.run([sys.executable, str(script), *names], capture_output=True, text=True, check=True, timeout=120)
     return [json.loads(line) for line in out.stdout.splitlines() if line.startswith("{")]
 
@@ -91,6 +93,21 @@ def test_prepared_images_are_read_back(tmp_path):
         np.testing.assert_array_equal(record["image"], pixels[record["label"]][..., :1])
         record = sources["mini_jpeg"][index]
         np.testing.assert_allclose(record["image"].astype(int), pixels[record["label"]].astype(int), atol=4)
+    named = {
+        caption: TFDS(dataset="mini_gray", split="train", data_dir=str(tmp_path / "tfds"), caption=caption)
+        for caption in ("id", "said/text", "label", "said/word", "said")
+    }
+    for index in range(5):
+        label = sources["mini_gray"][index]["label"]
+        assert named["id"][index]["caption"] == str(label)
+        if label:
+            assert named["said/text"][index]["caption"] == f"être no. {label}, 0"
+        else:
+            with pytest.raises(DataError, match=f"record {index} of mini_gray-train: said/text has no text"):
+                named["said/text"][index]
+    for caption in ("label", "said/word", "said"):
+        with pytest.raises(DataError, match=f"caption = '{caption}' of .* is no text; its features are "):
+            named[caption][0]
     assert outcomes[4]["error"].startswith(
         "mini_graph: its builder needs TensorFlow itself (module 'tensorflow' has no"
     )

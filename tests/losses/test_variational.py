@@ -52,6 +52,30 @@ def log_evidence(model, images):
     return scipy.stats.multivariate_normal.logpdf(images, np.asarray(model["bias"]), covariance)
 
 
+def test_a_prior_of_each_record_is_the_exact_likelihoods_too(model, images):
+    draw = np.random.default_rng(5)
+    prior = DiagonalGaussian(
+        mean=jnp.asarray(draw.normal(size=(BATCH, DIMS)), jnp.float32),
+        log_variance=jnp.asarray(0.3 * draw.normal(size=(BATCH, DIMS)), jnp.float32),
+    )
+    weights, covariances = np.asarray(model["weights"], np.float64), np.exp(np.asarray(prior.log_variance, np.float64))
+    wanted = [
+        scipy.stats.multivariate_normal.logpdf(
+            image,
+            np.asarray(model["bias"]) + mean @ weights,
+            (weights.T * variance) @ weights + SCALE**2 * np.eye(PIXELS),
+        )
+        for image, mean, variance in zip(np.asarray(images), np.asarray(prior.mean), covariances, strict=True)
+    ]
+    bound = bound_of(model, images, some_posterior(), 20_000)._replace(prior=lambda params: prior)
+    loss, metrics = ImportanceWeighted(num_samples=20_000)(bound, jnp.int32(0))
+    assert abs(-loss - np.mean(wanted)) < 0.1
+    one, of_one = ELBO()(bound_of(model, images, some_posterior(), 20_000)._replace(prior=lambda params: prior), 0)
+    np.testing.assert_allclose(of_one["elbo"], metrics["elbo"], rtol=0.02)
+    assert of_one["elbo"] < np.mean(wanted)
+    np.testing.assert_allclose(one, -of_one["elbo"], rtol=1e-5)
+
+
 def test_importance_weighting_approaches_the_exact_likelihood(model, images):
     """A probabilistic principal component analysis: within .05 nat at 5,000 samples, and from below."""
     values = {}

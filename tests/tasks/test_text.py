@@ -220,6 +220,14 @@ def test_data_without_captions_is_refused(tmp_path):
         jgr.train(silent, tmp_path / "run", quiet=True)
 
 
+def records(num):
+    """A batch of the first ones."""
+    read = DATA.fit.read(SOURCE, range(num))
+    batch = {name: jnp.asarray(array) for name, array in read.items()}
+    image = batch["image"].astype(jnp.float32) / 255
+    return batch | {"image": image, "index": jnp.arange(num), "position": jnp.arange(num)}
+
+
 @functools.cache
 def text_vae():
     text = Recurrent(60, 6, 4, summary="mean")
@@ -232,12 +240,7 @@ def text_vae():
 
 def test_a_vae_is_told_captions_in_encoder_and_decoder():
     task = text_vae()
-    read = DATA.fit.read(SOURCE, range(6))
-    batch = {name: jnp.asarray(array) for name, array in read.items()} | {
-        "index": jnp.arange(6),
-        "position": jnp.arange(6),
-    }
-    batch["image"] = batch["image"].astype(jnp.float32) / 255
+    batch = records(6)
     state = jax.jit(task.init)(jax.random.key(0), batch)
     state, metrics = jax.jit(task.step)(state, jax.tree.map(lambda leaf: leaf[None], batch), jax.random.key(1))
     assert np.isfinite(metrics["vae/elbo"])
@@ -250,6 +253,45 @@ def test_a_vae_is_told_captions_in_encoder_and_decoder():
     assert task.log_likelihood(state, batch, keys, 3).shape == (6,)
     with pytest.raises(ValueError, match="this VAE is conditional, but was given no condition"):
         task.sample(state, keys)
+
+
+def test_a_prior_of_sentences_begins_as_none_and_is_what_samples_and_bounds_are_of():
+    plain = text_vae()
+    task = dataclasses.replace(plain, prior=captioned.Prior(Recurrent(60, 6, 4), 4))
+    batch = records(6)
+    tokens = {"tokens": batch["tokens"]}
+    keys = jax.random.split(jax.random.key(2), 6)
+    state = jax.jit(task.init)(jax.random.key(0), batch)
+    assert "prior" in task.averaged_networks
+    np.testing.assert_array_equal(task.sample(state, keys, tokens), plain.sample(state, keys, tokens))
+    np.testing.assert_allclose(
+        task.log_likelihood(state, batch, keys, 3), plain.log_likelihood(state, batch, keys, 3), rtol=1e-6
+    )
+    state, metrics = jax.jit(task.step)(state, jax.tree.map(lambda leaf: leaf[None], batch), jax.random.key(1))
+    kernel = state.params["prior"]["latents"]["kernel"]
+    assert (kernel != 0).any()
+    # Of a prior that is moved to the posterior the divergence is smaller; the samples are of its own mean and scale.
+    prior = task.prior.apply({"params": state.params["prior"]}, labels=batch["tokens"], train=False)
+    posterior = task.encode(state, batch)
+    by_hand = 0.5 * (
+        np.square(posterior.mean - prior.mean) / np.exp(prior.log_variance)
+        + np.exp(posterior.log_variance - prior.log_variance)
+        - 1
+        - (posterior.log_variance - prior.log_variance)
+    )
+    np.testing.assert_allclose(task.posterior_divergence(state, batch), by_hand, atol=1e-5)
+    latents = task.latents(keys)
+    drawn = prior.mean + np.exp(0.5 * prior.log_variance) * latents
+    np.testing.assert_allclose(task.sample(state, keys, tokens), plain.decode(state, drawn, tokens), atol=1e-6)
+    assert np.isfinite(metrics["vae/elbo"])
+
+
+def test_priors_that_do_not_fit_are_refused():
+    plain = text_vae()
+    with pytest.raises(ConfigError, match=r"prior.latent_dim = 5 must be that of the encoder, 4"):
+        dataclasses.replace(plain, prior=captioned.Prior(Recurrent(60, 6, 4), 5))
+    with pytest.raises(ConfigError, match=r"prior: p.z. is given what a VAE is told"):
+        VAE(encoder=mlp_vae.Encoder(4), decoder=mlp_vae.Decoder(8, 3, 4), prior=captioned.Prior(Recurrent(60, 6, 4), 4))
 
 
 def test_a_head_without_captions_is_an_error():
@@ -265,3 +307,37 @@ def test_a_gan_that_is_told_no_captions_says_so(tmp_path):
     )
     assert plain.condition_name is None
     assert dataclasses.replace(plain, num_classes=3).condition_name == "label"
+
+
+def test_weights_bring_their_words_along(folder, run, tmp_path):
+    """Whoever starts from a run's weights reads captions as it does, whatever its own training says."""
+    own = config()
+    own["data"]["source"] = own["data"]["source"] | dict(
+        digits=dict(cls="jgr.data.digits.Digits", split="test"), seed=5
+    )
+    own["data"]["captions"] = dict(size=60, length=12)
+    own["train"] |= dict(num_steps=0, init_from=dict(path=str(folder)))
+    jgr.train(own, tmp_path / "run", quiet=True)
+    loaded = Run(tmp_path / "run")
+    assert loaded.experiment.data.vocabulary == run.experiment.data.vocabulary
+    np.testing.assert_array_equal(
+        loaded.sample(num=4, captions=["a thick 7"], seed=3), run.sample(num=4, captions=["a thick 7"], seed=3)
+    )
+    del own["train"]["init_from"]
+    jgr.train(own, tmp_path / "other", quiet=True)
+    assert Run(tmp_path / "other").experiment.data.vocabulary != run.experiment.data.vocabulary
+
+
+def test_fewer_latents_than_the_fused_vector_is_wide():
+    text = Recurrent(60, 6, 4, summary="mean")
+    encoder = captioned.Encoder(mlp_vae.Encoder(2, (8,)), text)
+    task = VAE(
+        captions=True, encoder=encoder, decoder=captioned.Decoder(mlp_vae.Decoder(8, 3, 16, (8,)), text, latents=2)
+    )
+    batch = records(4)
+    state = jax.jit(task.init)(jax.random.key(0), batch)
+    assert task.latents(jax.random.split(jax.random.key(1), 4)).shape == (4, 2)
+    assert state.params["decoder"]["fusion"]["features_matrix"]["kernel"].shape == (2, 16)
+    assert task.reconstruct(state, batch).shape == (4, 8, 8, 3)
+    with pytest.raises(ConfigError, match=r"decoder.latent_dim = 16, but encoder.latent_dim = 2"):
+        VAE(captions=True, encoder=encoder, decoder=captioned.Decoder(mlp_vae.Decoder(8, 3, 16, (8,)), text))

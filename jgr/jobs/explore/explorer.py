@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float, Int, UInt8
 from jgr.data.loader import evaluation_batches
 from jgr.degradations.inputs import check_mask
 from jgr.errors import ConfigError
+from jgr.jobs.explore.blending import BlendExplorer
 from jgr.jobs.explore.codes import CodeSpace, mixed
 from jgr.jobs.explore.exploration import Classes, require_at_least
 from jgr.jobs.explore.inversion import Inversion, Inverter
 from jgr.jobs.explore.neighbours import Nearest
-from jgr.jobs.explore.records import RecordExplorer
 from jgr.jobs.progress import images_bar
 from jgr.metrics.extractor import FeatureExtractor
 from jgr.metrics.metric import DistributionMetric
@@ -47,7 +47,7 @@ class Neighbours:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Explorer(RecordExplorer):
+class Explorer(BlendExplorer):
     """What one does with a trained generator. Latent number i is the one that image i of `Run.sample` is made of.
 
     ```python
@@ -55,7 +55,8 @@ class Explorer(RecordExplorer):
     table = explorer.class_grid(10)  # uint8 [classes, 10, height, width, channels]
     ```
 
-    Where there is an encoder, too, `reconstruct`, `encode`, `traverse` and `latent_map` look at the latents of records.
+    Where there is an encoder, too, `reconstruct`, `encode`, `traverse`, `latent_map`, `blend` and `transfer` look at
+    the latents of records.
     Records are those of the run's evaluation, or of the training where that has no data of its own.
 
     Args:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -22,6 +22,7 @@ _HIDDEN = 128  # gray, of the pixels that a mask hides
 _MAP_SIDE = 24  # of an image of a map, which has many
 _GAP = 8  # between a map and its scatter plot
 _ACTIVE = 0.01  # Burda et al. 2016, section 5.2
+_COLORS = {1: "gray", 3: "rgb"}  # of files, by channels
 
 
 Images = UInt8[np.ndarray, "num height width channels"]
@@ -134,8 +135,6 @@ class Reconstruction:
     mask: str | Path | None = None
     prior_weight: float | None = None
 
-    _COLORS: ClassVar[dict[int, str]] = {1: "gray", 3: "rgb"}
-
     def draw(self, explorer: Explorer, num: int | None, classes: Classes) -> Picture:
         """See `Use.draw`; there is nothing for `num` to count.
 
@@ -144,7 +143,7 @@ class Reconstruction:
         """
         if num is not None:
             raise ConfigError(f"num = {num} does not go with invert, which makes one row an image; leave num out")
-        targets = np.stack([self._read(Path(photo), *explorer.image_shape) for photo in self.photos])
+        targets = np.stack([_read_photo("invert", Path(photo), *explorer.image_shape) for photo in self.photos])
         known = None if self.mask is None else self._read_mask(Path(self.mask), *explorer.image_shape[:2])
         masks = None if known is None else np.broadcast_to(known, (len(targets), *known.shape))
         found = explorer.invert(targets, classes, self.steps, self.restarts, masks, self.prior_weight)
@@ -180,16 +179,6 @@ class Reconstruction:
         if mask.all():
             raise DataError(f"{path}: the mask hides no pixel; leave it out")
         return mask
-
-    def _read(self, photo: Path, height: int, width: int, channels: int) -> UInt8[np.ndarray, "height width channels"]:
-        if channels not in self._COLORS:
-            raise ConfigError(f"invert: the generator makes images of {channels} channels, and files have 1 or 3")
-        if not photo.expanduser().is_file():
-            raise DataError(f"{photo}: no such file")
-        pixels = decode_image(photo.expanduser(), self._COLORS[channels], name=str(photo), orient=True)
-        image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-        fitted = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-        return np.asarray(fitted).reshape(height, width, channels)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -256,6 +245,98 @@ class LatentMap:
             plane = plane.repeat(3, axis=2)
         between = np.full((len(plane), _GAP, 3), 255, np.uint8)
         return Picture(np.concatenate([plane, between, plot], axis=1))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Blend:
+    """Given images, and what lies between them.
+
+    Two are at the ends of a row of blends. More are above and at the left of a table of halves of each two, with white
+    where they meet. Where shares are named, one row has the images and their blend.
+
+    Args:
+        inputs: Image files, cut and resized as for `Reconstruction`, or numbers of records of the run's data.
+        shares: Of each in one blend.
+        steps: Blends of a row between two.
+    """
+
+    inputs: tuple[str | Path | int, ...]
+    shares: tuple[float, ...] | None = None
+    steps: int = 8
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) < 2:
+            raise ConfigError("blend: name two images or more")
+        if self.shares is not None and len(self.shares) != len(self.inputs):
+            raise ConfigError(f"blend: {len(self.shares)} shares of {len(self.inputs)} images: give one for each")
+        if self.steps < 2:
+            raise ConfigError(f"blend: steps = {self.steps} must be at least 2")
+
+    def draw(self, explorer: Explorer, num: int | None, classes: Classes) -> Picture:
+        """See `Use.draw`; there is nothing for `num` to count.
+
+        Raises:
+            DataError: If a file is no image, or a record cannot be read.
+        """
+        if num is not None:
+            raise ConfigError(f"num = {num} does not go with blend, whose images are counted; leave num out")
+        images = np.stack([self._read(explorer, one) for one in self.inputs])
+        count = len(images)
+        if self.shares is not None:
+            blend = explorer.blend(images, np.array([self.shares]), classes)
+            return Picture(_table(np.concatenate([images, blend])[None]))
+        if count == 2:
+            fractions = np.linspace(0, 1, self.steps)
+            blends = explorer.blend(images, np.stack([1 - fractions, fractions], axis=1), classes)
+            return Picture(_table(np.concatenate([images[:1], blends, images[1:]])[None]))
+        each = np.eye(count)
+        halves = 0.5 * (each[:, None] + each[None]).reshape(-1, count)
+        blends = explorer.blend(images, halves, classes).reshape(count, count, *images.shape[1:])
+        top = np.concatenate([np.full_like(images[:1], 255), images])
+        return Picture(_table(np.concatenate([top[None], np.concatenate([images[:, None], blends], axis=1)])))
+
+    def _read(self, explorer: Explorer, one: str | Path | int) -> UInt8[np.ndarray, "height width channels"]:
+        if isinstance(one, int):
+            return explorer.record(one)
+        return _read_photo("blend", Path(one), *explorer.record(0).shape)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AttributeTransfer:
+    """Records without an attribute | the same with ever more of it, from none to one and a half times.
+
+    Args:
+        wanted: A label, or a word of captions; see `Explorer.transfer`.
+        without: The same of the records that are changed.
+    """
+
+    wanted: int | str
+    without: int | str
+
+    def draw(self, explorer: Explorer, num: int | None, classes: Classes) -> Picture:
+        """See `Use.draw`; `num` counts records, 8 by default."""
+        if classes is not None:
+            raise ConfigError(f"classes = {classes!r} does not go with transfer: records have their own; leave it out")
+        found = explorer.transfer(self.wanted, self.without, 8 if num is None else num)
+        there, here = found.counts
+        remark = (
+            f"{self.wanted} of {there} records against {self.without} of {here}; columns: record, then 0, 0.5, 1, 1.5"
+        )
+        return Picture(_table(np.concatenate([found.originals[:, None], found.images], axis=1)), (remark,))
+
+
+def _read_photo(
+    use: str, photo: Path, height: int, width: int, channels: int
+) -> UInt8[np.ndarray, "height width channels"]:
+    """An image file, cut in the centre and resized to a size."""
+    if channels not in _COLORS:
+        raise ConfigError(f"{use}: the images of this run have {channels} channels, and files have 1 or 3")
+    if not photo.expanduser().is_file():
+        raise DataError(f"{photo}: no such file")
+    pixels = decode_image(photo.expanduser(), _COLORS[channels], name=str(photo), orient=True)
+    image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    fitted = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    return np.asarray(fitted).reshape(height, width, channels)
 
 
 def _table(

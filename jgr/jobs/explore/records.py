@@ -140,6 +140,16 @@ class RecordExplorer(Exploration):
         images = self._drawn("latent_map", self._decode, plane(side), np.full(side**2, label))
         return images.reshape(side, side, *images.shape[1:])
 
+    def record(self, place: int) -> UInt8[np.ndarray, "height width channels"]:
+        """The image of a record, by its place in the data.
+
+        Raises:
+            DataError: If it cannot be read.
+        """
+        _require_between(0, len(self._data.source) - 1, "record", place, f"the places in {self._data.source.name}")
+        image: np.ndarray = self._data.fit.read(self._data.source, [place])["image"][0]
+        return image
+
     @property
     def _data(self) -> Data:
         """What records are looked at."""

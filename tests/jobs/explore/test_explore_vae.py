@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 from scipy.optimize import minimize
 
@@ -17,6 +18,7 @@ from jgr.images import to_uint8
 from jgr.jobs.experiment import Evaluation, Experiment, Train
 from jgr.jobs.explore.explorer import Explorer
 from jgr.jobs.explore.latents import plane
+from jgr.jobs.explore.pictures import Blend
 from jgr.jobs.explore.scatter import scatter
 from jgr.losses.likelihoods import Bernoulli, DiscretizedLogisticMixture, Gaussian
 from jgr.mesh import Mesh
@@ -449,3 +451,83 @@ def test_masks_and_weights_that_are_none(made, digits_run):
     cut = dataclasses.replace(made, truncation=0.7)
     with pytest.raises(ConfigError, match=r"truncation = 0\.7 does not go with latent_map, which draws no latents"):
         cut.latent_map()
+
+
+def test_blends_lie_where_their_shares_put_them():
+    own = explorer(Linear())
+    images = np.stack([own.record(place) for place in (0, 1, 3)])
+    codes = shown(images[:, 0])
+    shares = np.array([[1, 0, 0], [0.5, 0.5, 0], [0.25, 0.25, 0.5], [0, -0.2, 1.2]])
+    blends = own.blend(images, shares)
+    np.testing.assert_allclose(shown(blends[:, 0]), shares @ codes, atol=2 * LEVEL)
+    with pytest.raises(ConfigError, match="shares must be rows of 3 finite numbers"):
+        own.blend(images, np.full((1, 3), np.nan))
+    with pytest.raises(ConfigError, match="images of 1x3x1, but those of the run's data are 2x3x1"):
+        own.blend(images[:, :1], shares)
+    with pytest.raises(ConfigError, match="record = 10 must be from 0 to 9"):
+        own.record(10)
+
+
+def test_a_blend_of_a_conditional_run_is_of_one_label():
+    own = explorer(Linear(classes=3))
+    images = np.stack([own.record(0), own.record(1)])
+    (blend,) = own.blend(images, np.array([[0.5, 0.5]]), classes=[2])
+    np.testing.assert_allclose(blend[1, :, 0] / 255, 2 / 8, atol=1 / 255)
+    with pytest.raises(ConfigError, match=r"blend: classes = None must name one label"):
+        own.blend(images, np.array([[0.5, 0.5]]))
+
+
+def test_pictures_of_blends(tmp_path):
+    own = explorer(Linear())
+    row = Blend(inputs=(0, 1), steps=3).draw(own, None, None).pixels
+    one = Blend(inputs=(0, 1), shares=(0.5, 0.5)).draw(own, None, None).pixels
+    table = Blend(inputs=(0, 1, 3)).draw(own, None, None).pixels
+    assert row.shape[1] / row.shape[0] > one.shape[1] / one.shape[0] > table.shape[1] / table.shape[0]
+    Image.fromarray(own.record(0)[..., 0]).save(tmp_path / "zero.png")
+    np.testing.assert_array_equal(Blend(inputs=(tmp_path / "zero.png", 1), steps=3).draw(own, None, None).pixels, row)
+    for fields, message in (
+        (dict(inputs=(1,)), "name two images or more"),
+        (dict(inputs=(1, 2), shares=(1.0,)), "1 shares of 2 images"),
+        (dict(inputs=(1, 2), steps=1), "steps = 1 must be at least 2"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            Blend(**fields)
+    with pytest.raises(ConfigError, match="num = 3 does not go with blend"):
+        Blend(inputs=(0, 1)).draw(own, 3, None)
+
+
+def test_an_attribute_is_the_difference_of_the_kinds_means():
+    own = explorer(Linear())
+    codes = np.stack([shown(own.record(place)[0]) for place in range(10)])
+    labels = np.arange(10) % 3
+    way = codes[labels == 1].mean(axis=0) - codes[labels == 0].mean(axis=0)
+    found = own.transfer(1, 0, num=3, strengths=(0.0, 0.5))
+    np.testing.assert_array_equal(found.records, [0, 3, 6])
+    assert found.counts == (3, 4)
+    np.testing.assert_allclose(shown(found.images[:, 0, 0]), codes[[0, 3, 6]], atol=2 * LEVEL)
+    np.testing.assert_allclose(shown(found.images[:, 1, 0]), codes[[0, 3, 6]] + 0.5 * way, atol=2 * LEVEL)
+    with pytest.raises(ConfigError, match="none of the first 10 records of the run's data has 7"):
+        own.transfer(7, 0)
+    with pytest.raises(ConfigError, match="have no label 1"):
+        explorer(Linear(), Stripes(labelled=False)).transfer(1, 0)
+    with pytest.raises(DataError, match="caption"):
+        own.transfer("thick", "thin")
+
+
+def test_words_of_captions_are_attributes():
+    @dataclasses.dataclass(frozen=True)
+    class Told:
+        name = "told-test"
+
+        def __len__(self):
+            return 10
+
+        def __getitem__(self, index):
+            return Stripes()[index] | {"caption": f"a {'Thick' if index % 2 else 'thin'} line, thickset"}
+
+    found = explorer(Linear(), Told()).transfer("thick", "thin", num=8)
+    np.testing.assert_array_equal(found.records, [0, 2, 4, 6, 8])
+    assert found.counts == (5, 5)
+    # The kinds' means are those of the two rows there are, so that all of the way ends at the other.
+    other = explorer(Linear()).record(1)
+    np.testing.assert_allclose(found.images[0, 2, 0].astype(int), other[0].astype(int), atol=2)
