@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
+from jgr.data.sentence_vectors import read_sentence_vectors
 from jgr.data.source import Source, caption_of, read_records
 from jgr.data.vocabulary import Vocabulary
+from jgr.errors import ConfigError
 
 _CHUNK = 512  # records that are read at once
 
@@ -18,16 +20,27 @@ class Captions:
     `vocabulary.json`, and whatever opens the run takes those.
 
     Attributes:
-        level: What a token is: a word, or a character.
+        level: What a token is: a word, a character, or the whole caption.
         size: Numbers of tokens there may be, 4 special ones included; an encoder's `vocabulary_size`.
         length: Tokens of a caption, its beginning and end included; longer ones are cut.
         vocabulary: What is known; that of the training's captions when None.
+        vectors: A file of whole captions with their vectors (`jgr.data.sentence_vectors`): they are what is known, for
+            the encoder `jgr.models.text_encoders.Precomputed` of the same file. `level` must be "sentence", and `size`
+            and `length` play no part.
+
+    Raises:
+        ConfigError: Vectors are given for another level, or cannot be read.
     """
 
-    level: Literal["word", "character"] = "word"
+    level: Literal["word", "character", "sentence"] = "word"
     size: int = 1000
     length: int = 24
     vocabulary: Vocabulary | None = None
+    vectors: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.vectors is not None and self.level != "sentence":
+            raise ConfigError(f"vectors are of whole captions: set level = {self.level!r} to 'sentence'")
 
     def of(self, source: Source) -> Vocabulary:
         """What is known: `vocabulary`, or what is read in the captions of a source.
@@ -38,6 +51,8 @@ class Captions:
         """
         if self.vocabulary is not None:
             return self.vocabulary
+        if self.vectors is not None:
+            return read_sentence_vectors(self.vectors).vocabulary
         return Vocabulary.of(captions(source), level=self.level, size=self.size, length=self.length)
 
 

@@ -45,7 +45,7 @@ class Vocabulary:
     character, a comma or an emoji, is a token of its own.
 
     Args:
-        level: What a token is: a word, or a character.
+        level: What a token is: a word, a character, or the whole caption.
         tokens: What is known.
         length: Numbers of a caption, `BOS` and `EOS` included. What does not fit is left out before `EOS`.
 
@@ -53,13 +53,13 @@ class Vocabulary:
         ConfigError: The level is none of these, the length below 2, or a token is there twice.
     """
 
-    level: Literal["word", "character"]
+    level: Literal["word", "character", "sentence"]
     tokens: tuple[str, ...]
     length: int
 
     def __post_init__(self) -> None:
-        if self.level not in ("word", "character"):
-            raise ConfigError(f"level = {self.level!r} must be 'word' or 'character'")
+        if self.level not in ("word", "character", "sentence"):
+            raise ConfigError(f"level = {self.level!r} must be 'word', 'character' or 'sentence'")
         if self.length < 2:
             raise ConfigError(f"length = {self.length} must be at least 2: every caption has a beginning and an end")
         repeated = [token for token, count in collections.Counter(self.tokens).items() if count > 1]
@@ -71,7 +71,7 @@ class Vocabulary:
         cls,
         captions: Iterable[str],
         *,
-        level: Literal["word", "character"] = "word",
+        level: Literal["word", "character", "sentence"] = "word",
         size: int | None = None,
         length: int | None = None,
     ) -> "Vocabulary":
@@ -89,7 +89,7 @@ class Vocabulary:
         """
         if size is not None and size <= len(_SPECIAL):
             raise ConfigError(f"size = {size} must be at least {len(_SPECIAL) + 1}: {len(_SPECIAL)} tokens are special")
-        split = [_split(caption, level) for caption in captions]
+        split = [cls.split(caption, level) for caption in captions]
         if not split:
             raise DataError("a vocabulary is made of captions, and there is none")
         counts = collections.Counter(token for tokens in split for token in tokens)
@@ -104,7 +104,7 @@ class Vocabulary:
         numbers = {token: number for number, token in enumerate(self.tokens, start=len(_SPECIAL))}
         ids = np.full((len(captions), self.length), PAD, np.int32)
         for row, caption in zip(ids, captions, strict=True):
-            inner = [numbers.get(token, UNK) for token in _split(caption, self.level)][: self.length - 2]
+            inner = [numbers.get(token, UNK) for token in self.split(caption, self.level)][: self.length - 2]
             row[: len(inner) + 2] = [BOS, *inner, EOS]
         return Tokens(ids, ids != PAD)
 
@@ -124,10 +124,18 @@ class Vocabulary:
                 tokens.append((*_SPECIAL, *self.tokens)[number])
         return (" " if self.level == "word" else "").join(tokens)
 
+    @staticmethod
+    def split(caption: str, level: str) -> list[str]:
+        """The tokens of a caption, known or not."""
+        text = " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", caption).casefold()).split())
+        if level == "sentence":
+            return [text] if text else []
+        return _WORD.findall(text) if level == "word" else list(text)
+
     def unknown(self, caption: str) -> list[str]:
         """The tokens of a caption that are not known, each once, for messages."""
         known = set(self.tokens)
-        return [token for token in dict.fromkeys(_split(caption, self.level)) if token not in known]
+        return [token for token in dict.fromkeys(self.split(caption, self.level)) if token not in known]
 
     def to_json(self) -> str:
         """What `from_json` reads."""
@@ -145,9 +153,3 @@ class Vocabulary:
             return cls(fields["level"], tuple(fields["tokens"]), fields["length"])
         except (ValueError, KeyError, TypeError, ConfigError) as error:
             raise DataError(f"this is no vocabulary: {error}") from error
-
-
-def _split(caption: str, level: str) -> list[str]:
-    """The tokens of a caption."""
-    text = " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", caption).casefold()).split())
-    return _WORD.findall(text) if level == "word" else list(text)

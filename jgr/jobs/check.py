@@ -31,7 +31,8 @@ def check(config: ConfigDict | Mapping[str, Any], compile_step: bool = False) ->
     """
     resolved = resolve(config, Experiment)
     experiment = open_experiment(resolved)
-    if (captions := experiment.data.captions) is not None and captions.vocabulary is None:
+    captions = experiment.data.captions
+    if captions is not None and captions.vocabulary is None and captions.vectors is None:
         experiment = experiment.told(Vocabulary(captions.level, (), captions.length))  # shapes do not depend on it
     loader = make_loader(experiment)
     state = state_shapes(experiment, loader)

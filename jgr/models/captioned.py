@@ -4,6 +4,7 @@ What other networks take as `labels` are `tokens` here, as `jgr.data.captions.Ca
 encoder of its own, which its own optimiser trains.
 """
 
+import zlib
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -17,6 +18,9 @@ from jgr.layers import Conv
 from jgr.layers.fusion import Fusion
 from jgr.losses.gaussian import DiagonalGaussian
 from jgr.models.wrapping import computing_in
+from jgr.rng import folded
+
+_TEXT = zlib.crc32(b"text")  # what a record's key is folded with for its text, which tells nothing about other draws
 
 Tokens = Int[Array, "batch length"]
 Kind = Literal["concat", "add", "mul", "film"]
@@ -49,8 +53,18 @@ class Generator(nn.Module):
 
     @property
     def draws(self) -> bool:
-        """Whether the generator draws from keys besides its latents."""
-        return getattr(self.generator, "draws", False)
+        """Whether the generator, or the text's encoder, draws from keys besides the latents."""
+        return getattr(self.generator, "draws", False) or self.draws_text
+
+    @property
+    def draws_text(self) -> bool:
+        """Whether the text's vector is drawn: `jgr.models.text_encoders.Augmented`."""
+        return getattr(self.text_encoder, "draws", False)
+
+    def divergence(self, labels: Tokens) -> Float[Array, "batch"]:
+        """KL divergence from N(0, 1), in nats a value, of what each text's vector is drawn from."""
+        found: DiagonalGaussian = self.text_encoder.distribution(labels, labels != PAD, train=True)
+        return found.divergence().mean(axis=-1)
 
     @nn.compact
     def __call__(
@@ -61,10 +75,12 @@ class Generator(nn.Module):
         train: bool,
         keys: Key[Array, "batch"] | None = None,
     ) -> Float[Array, "batch height width channels"]:
-        """Standard normal latents and tokens to images in [0, 1]; `keys` is for a generator that draws."""
-        text = self.text_encoder(labels, labels != PAD, train=train)
+        """Standard normal latents and tokens to images in [0, 1]; `keys` is for a generator or a text that is drawn."""
+        drawn = {"keys": None if keys is None else folded(keys, _TEXT)} if self.draws_text else {}
+        text = self.text_encoder(labels, labels != PAD, train=train, **drawn)
         fused = Fusion(self.fusion, self.latent_dim, dtype=self.dtype, name="fusion")(latents, text)
-        images: Array = self.generator(fused, **({"keys": keys} if self.draws else {}), train=train)
+        of_network = {"keys": keys} if getattr(self.generator, "draws", False) else {}
+        images: Array = self.generator(fused, **of_network, train=train)
         return images
 
 

@@ -4,14 +4,18 @@ A caption's last place in its batch and its padding are computed with all others
 for bit, in a batch of longer ones. The transformer pads to a length of its own for that.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Key
 
+from jgr.data.sentence_vectors import read_sentence_vectors
 from jgr.errors import ConfigError
+from jgr.losses.gaussian import DiagonalGaussian
+from jgr.models.wrapping import computing_in
 
 Tokens = Int[Array, "batch length"]
 Mask = Bool[Array, "batch length"]
@@ -120,6 +124,84 @@ class Transformer(nn.Module):
             wide = nn.gelu(nn.Dense(4 * self.features, dtype=self.dtype, name=f"widen_{number}")(normed))
             hidden = hidden + nn.Dense(self.features, dtype=self.dtype, name=f"narrow_{number}")(wide)
         return masked_mean(nn.LayerNorm(dtype=self.dtype, name="norm")(hidden), mask)
+
+
+class Augmented(nn.Module):
+    """A text's vector drawn around what an encoder makes of it, so that near ones are seen: conditioning augmentation.
+
+    N(mean(t), variance(t)) with a matrix each (Zhang et al. 2017, StackGAN, arXiv:1612.03242, section 3.2). A GAN adds
+    its KL divergence from N(0, 1) to the generator's loss: `jgr.tasks.matching.MatchingAware.divergence_weight`.
+
+    Args:
+        encoder: Any other of these.
+        features: Length of a text's vector.
+        dtype: Of the encoder's computation, where it does not say so itself.
+
+    Raises:
+        ConfigError: The length is below 1.
+    """
+
+    encoder: nn.Module
+    features: int = 128
+    dtype: Dtype | None = None
+
+    draws: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "features")
+        self.encoder = computing_in(self.dtype, self.encoder)
+        super().__post_init__()
+
+    def setup(self) -> None:
+        """The matrices, as one."""
+        self.matrices = nn.Dense(2 * self.features)
+
+    def __call__(
+        self, tokens: Tokens, mask: Mask, *, train: bool, keys: Key[Array, "batch"] | None = None
+    ) -> Float[Array, "batch features"]:
+        """Tokens to vectors drawn by the keys, or, without, to their means."""
+        found = self.distribution(tokens, mask, train=train)
+        if keys is None:
+            return found.mean
+        return found.at(jax.vmap(lambda key: jax.random.normal(key, (self.features,)))(keys))
+
+    def distribution(self, tokens: Tokens, mask: Mask, *, train: bool) -> DiagonalGaussian:
+        """What a text's vector is drawn from."""
+        made = self.matrices(self.encoder(tokens, mask, train=train))
+        return DiagonalGaussian.bounded(*jnp.split(made.astype("float32"), 2, axis=-1))
+
+
+class Precomputed(nn.Module):
+    """Vectors of whole captions that another model made, from a file, through a matrix; they are not trained.
+
+    For `data.captions = dict(level="sentence", vectors=file)`. A caption that the file does not have, and an empty one,
+    is a vector of zeros. The file's numbers are constants of every compiled function: some ten thousand captions are
+    well, a million are not.
+
+    Args:
+        file: Its path; see `jgr.data.sentence_vectors`.
+        features: Length of a text's vector.
+        dtype: Of the computation; promoted from inputs and parameters when None.
+
+    Raises:
+        ConfigError: The length is below 1, or the file cannot be read.
+    """
+
+    file: str
+    features: int = 128
+    dtype: Dtype | None = None
+
+    def __post_init__(self) -> None:
+        _require_positive(self, "features")
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(self, tokens: Tokens, mask: Mask, *, train: bool) -> Float[Array, "batch features"]:
+        """Beginning, number and end of each caption to vectors; the same with and without `train`."""
+        known = read_sentence_vectors(self.file)
+        special = len(known.vocabulary) - len(known.vectors)
+        table = jnp.pad(jnp.asarray(known.vectors), ((special, 0), (0, 0)))
+        return nn.Dense(self.features, dtype=self.dtype, name="matrix")(table[tokens[:, 1]])
 
 
 def masked_mean(values: Float[Array, "batch length dims"], mask: Mask) -> Float[Array, "batch dims"]:

@@ -470,6 +470,10 @@ class GAN(Task):
         if self.auxiliary is not None:
             metrics["class_loss"] = _cross_entropy(fake.classes, batch["label"])
             loss += self.auxiliary.generator * metrics["class_loss"]
+        if self.captions is not None and getattr(self.generator, "draws_text", False):
+            variables, tokens = self._players.variables(params["generator"], model_state), batch["tokens"]
+            metrics["text_divergence"] = self.generator.apply(variables, tokens, method="divergence").mean()
+            loss += self.captions.divergence_weight * metrics["text_divergence"]
         if path_mean is not None:
             value, metrics["path"] = self._path_loss(params["generator"], model_state, batch, keys, path_mean)
             loss += value

@@ -22,16 +22,22 @@ class MatchingAware:
     Args:
         weight: Share of wrong captions in what the discriminator is to refuse; the rest are generated images with
             right ones. The paper has 1/2; 0 leaves wrong captions out.
+        divergence_weight: In the generator's loss, of the KL divergence from N(0, 1), the mean over its values, of a
+            text's vector that is drawn (`jgr.models.text_encoders.Augmented`). The code of StackGAN's authors has 2
+            (github.com/hanzhanggit/StackGAN-Pytorch, `code/cfg`).
 
     Raises:
-        ConfigError: The weight is not in [0, 1).
+        ConfigError: The weight is not in [0, 1), or the other is negative.
     """
 
     weight: float = 0.5
+    divergence_weight: float = 2.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.weight < 1.0:
             raise ConfigError(f"weight = {self.weight} must be at least 0 and below 1")
+        if self.divergence_weight < 0:
+            raise ConfigError(f"divergence_weight = {self.divergence_weight} must not be negative")
 
     def wrong(
         self, batch: Mapping[str, Array], keys: Key[Array, "batch"]

@@ -20,7 +20,7 @@ from jgr.jobs.explore.sentences import by_sentences
 from jgr.jobs.load import Run
 from jgr.losses import adversarial
 from jgr.models import captioned, dcgan, mlp_vae
-from jgr.models.text_encoders import Recurrent
+from jgr.models.text_encoders import Augmented, Recurrent
 from jgr.rng import purpose_key
 from jgr.tasks.gan import GAN
 from jgr.tasks.matching import MatchingAware
@@ -341,3 +341,50 @@ def test_fewer_latents_than_the_fused_vector_is_wide():
     assert task.reconstruct(state, batch).shape == (4, 8, 8, 3)
     with pytest.raises(ConfigError, match=r"decoder.latent_dim = 16, but encoder.latent_dim = 2"):
         VAE(captions=True, encoder=encoder, decoder=captioned.Decoder(mlp_vae.Decoder(8, 3, 16, (8,)), text))
+
+
+def test_conditioning_augmentation_draws_a_texts_vector_and_costs_its_divergence():
+    text, batch = Augmented(Recurrent(60, 6, 4, summary="mean"), 5), records(6)
+    head = captioned.Head(Recurrent(60, 6, 4), "mul", 8)
+    task = GAN(
+        captions=MatchingAware(),
+        generator=captioned.Generator(dcgan.Generator(image_size=8, channels=3, latent_dim=8, width=4), text),
+        discriminator=dcgan.Discriminator(image_size=8, channels=3, width=4, head=head),
+        loss=adversarial.hinge,
+    )
+    assert task.generator.draws
+    state = jax.jit(task.init)(jax.random.key(0), batch)
+    variables = {"params": state.params["generator"], **state.model_state["generator"]}
+    encode = functools.partial(text.apply, {"params": variables["params"]["text_encoder"]}, batch["tokens"])
+    found = encode(batch["tokens"] != 0, train=True, method="distribution")
+    wanted = 0.5 * (np.square(found.mean) + np.exp(found.log_variance) - 1 - found.log_variance)
+    divergence = task.generator.apply(variables, batch["tokens"], method="divergence")
+    np.testing.assert_allclose(divergence, wanted.mean(axis=1), rtol=1e-5, atol=1e-7)
+    # What is drawn has the distribution's mean and deviation, and is the mean where nothing is drawn.
+    many = jax.random.split(jax.random.key(1), (4000, 6))
+    drawn = jax.vmap(lambda keys: encode(batch["tokens"] != 0, train=True, keys=keys))(many)
+    np.testing.assert_allclose(drawn.mean(axis=0), found.mean, atol=0.1)
+    np.testing.assert_allclose(drawn.std(axis=0), np.exp(0.5 * found.log_variance), rtol=0.1)
+    np.testing.assert_array_equal(encode(batch["tokens"] != 0, train=False), found.mean)
+    # The same latents with other draws are other images; equal keys make equal ones.
+    keys, others = jax.random.split(jax.random.key(2), (2, 6))
+    latents, tokens = task.latents(keys), {"tokens": batch["tokens"]}
+    first = task.generate(state, latents, keys, tokens)
+    np.testing.assert_array_equal(first, task.generate(state, latents, keys, tokens))
+    assert (first != task.generate(state, latents, others, tokens)).any()
+    stepped = {}
+    for weight in (0.0, 2.0):
+        own = dataclasses.replace(task, captions=MatchingAware(divergence_weight=weight))
+        _, stepped[weight] = jax.jit(own.step)(state, jax.tree.map(lambda leaf: leaf[None], batch), keys[0])
+    np.testing.assert_allclose(stepped[0.0]["generator/text_divergence"], divergence.mean(), rtol=0.2)
+    np.testing.assert_allclose(
+        stepped[2.0]["generator/loss"] - stepped[0.0]["generator/loss"],
+        2 * stepped[2.0]["generator/text_divergence"],
+        rtol=1e-3,
+        atol=1e-5,
+    )
+
+
+def test_impossible_weights_of_captions():
+    with pytest.raises(ConfigError, match=r"divergence_weight = -1\.0 must not be negative"):
+        MatchingAware(divergence_weight=-1.0)
