@@ -68,6 +68,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="less variety, fewer failures, such as 0.7. Style-based generators: styles are pulled to their mean, so "
         "0 gives the mean alone and 1 changes nothing. Others: values of a latent beyond PSI are drawn again",
     )
+    parser.add_argument(
+        "--guidance",
+        type=float,
+        metavar="G",
+        help="of a VAE that is told captions and was trained without some: how strictly it keeps to them, such as 2; 1 "
+        "changes nothing",
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing but the picture's path and errors")
     pictures = parser.add_argument_group("pictures, instead of a grid")
     choice = pictures.add_mutually_exclusive_group()
@@ -197,6 +204,7 @@ def run(options: argparse.Namespace) -> int:
         classes=classes,
         texts=options.text,
         truncation=options.truncation,
+        guidance=options.guidance,
         seed=options.seed,
         step=options.step,
         weights=options.weights,

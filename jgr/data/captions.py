@@ -27,9 +27,11 @@ class Captions:
         vectors: A file of whole captions with their vectors (`jgr.data.sentence_vectors`): they are what is known, for
             the encoder `jgr.models.text_encoders.Precomputed` of the same file. `level` must be "sentence", and `size`
             and `length` play no part.
+        dropout: Probability that a training record's caption is taken for an empty one, drawn anew each time, so that a
+            network knows what to make untold, as guidance needs it (Ho & Salimans 2022, algorithm 1).
 
     Raises:
-        ConfigError: Vectors are given for another level, or cannot be read.
+        ConfigError: Vectors are given for another level, or cannot be read; a probability is none.
     """
 
     level: Literal["word", "character", "sentence"] = "word"
@@ -37,8 +39,11 @@ class Captions:
     length: int = 24
     vocabulary: Vocabulary | None = None
     vectors: str | None = None
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.dropout < 1.0:
+            raise ConfigError(f"dropout = {self.dropout} must be at least 0 and below 1")
         if self.vectors is not None and self.level != "sentence":
             raise ConfigError(f"vectors are of whole captions: set level = {self.level!r} to 'sentence'")
 

@@ -4,6 +4,7 @@ import atexit
 import dataclasses
 import functools
 import os
+import zlib
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -21,10 +22,11 @@ from jgr.data.vocabulary import Vocabulary
 from jgr.errors import ConfigError, DataError
 from jgr.images import to_float
 from jgr.mesh import Mesh
-from jgr.rng import record_keys
+from jgr.rng import folded, record_keys
 
 _MODES = ("auto", "resident", "streamed")
 
+_DROPOUT = zlib.crc32(b"caption dropout")  # what a record's key is folded with: augmentation tells nothing about it
 _CHUNK = 512  # records that a thread reads at once while a resident set is loaded
 
 
@@ -255,7 +257,21 @@ class Loader:
         batch = {name: jnp.asarray(array) for name, array in {**host_batch, **gathered}.items()}
         keys = record_keys(key, position)  # the same for an image and its target
         augment = jax.vmap(self.data.augment)
-        return batch | {name: augment(to_float(batch[name]), keys) for name in IMAGES if name in batch}
+        told = self._told(batch, keys) if self.data.captions is not None and self.data.captions.dropout else {}
+        return batch | told | {name: augment(to_float(batch[name]), keys) for name in IMAGES if name in batch}
+
+    def _told(self, batch: dict[str, Array], keys: Key[Array, "batches_per_step batch_size"]) -> dict[str, Array]:
+        """The tokens of captions, of which some are taken for empty ones."""
+        captions, vocabulary = self.data.captions, self.data.vocabulary
+        assert captions is not None
+        assert vocabulary is not None
+        empty = vocabulary.encode([""])
+        lots = jax.vmap(jax.vmap(jax.random.uniform))(folded(keys, _DROPOUT))
+        dropped = (lots < captions.dropout)[..., None]
+        return {
+            name: jnp.where(dropped, nothing[None], batch[name])
+            for name, nothing in (("tokens", empty.ids), ("token_mask", empty.mask))
+        }
 
     def batch_spec(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and types of what `assemble` returns. Reads one record."""

@@ -70,6 +70,22 @@ class Run:
         changed = dataclasses.replace(self.experiment, evaluation=open_evaluation(config, trust=self._trust))
         return changed.told(self.experiment.data.vocabulary).evaluation
 
+    def guided(self, guidance: float) -> "Run":
+        """This run with another guidance of what it draws by captions; see `jgr.tasks.vae.VAE`.
+
+        Raises:
+            ConfigError: If its task knows no guidance, or is told no captions.
+        """
+        task: Any = self.experiment.task
+        if not hasattr(task, "guidance") or task.condition_name != "tokens":
+            raise ConfigError(
+                f"guidance = {guidance}: {type(task).__qualname__} of this run has none; only VAEs that are told "
+                "captions have; leave it out"
+            )
+        run = Run(self.folder.path, trust=self._trust)
+        run.experiment = dataclasses.replace(self.experiment, task=dataclasses.replace(task, guidance=guidance))
+        return run
+
     @property
     def state(self) -> TrainState:
         """The newest checkpoint's state."""

@@ -21,6 +21,7 @@ def sample(
     classes: Classes = None,
     texts: Sequence[str] | None = None,
     truncation: float | None = None,
+    guidance: float | None = None,
     seed: int = 0,
     step: int | str = "latest",
     weights: Weights = "ema",
@@ -37,6 +38,7 @@ def sample(
         classes: Labels to generate, or "all" of them; None for each in turn.
         texts: Sentences that a text-conditional run draws by, a row each; those of its evaluation when None.
         truncation: Less variety for fewer failures; see `jgr.jobs.explore.explorer.Explorer`.
+        guidance: How strictly a VAE keeps to sentences; see `jgr.tasks.vae.VAE`. The run's own when None.
         seed: Decides the latents.
         step: "latest", "best" or a number.
         weights: "ema" for the average where there is one, or "raw".
@@ -53,6 +55,8 @@ def sample(
         DataError: If a file or the training data cannot be read.
     """
     run = Run(workdir, trust=trust)
+    if guidance is not None:
+        run = run.guided(guidance)
     if texts is not None or run.experiment.task.condition_name == "tokens":
         picture = _sentences(run, texts, num, use, classes, truncation, seed, step, weights)
     else:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from jgr.data.vocabulary import EOS
 from jgr.errors import ConfigError
 from jgr.losses.adversarial import AdversarialLoss, Logits
 
@@ -16,8 +17,8 @@ class MatchingAware:
     """A real image with a wrong caption is to be told from one with its own (Reed et al. 2016, algorithm 1).
 
     A wrong caption is that of another record of the batch, drawn anew each time: of another label where records have
-    one, for a caption that says less is right of many images, and of other tokens where they have none. A record that
-    no other differs from learns from its generated image alone.
+    one, for a caption that says less is right of many images, and of other tokens where they have none. An empty one is
+    never wrong. A record that no other differs from learns from its generated image alone.
 
     Args:
         weight: Share of wrong captions in what the discriminator is to refuse; the rest are generated images with
@@ -49,10 +50,12 @@ class MatchingAware:
             keys: One a record.
         """
         tokens = batch["tokens"]
+        says = tokens[:, 1] != EOS
         if "label" in batch:
             differ = batch["label"][:, None] != batch["label"][None]
         else:
             differ = (tokens[:, None] != tokens[None]).any(axis=-1)
+        differ = differ & says[None]
         lots = jax.vmap(lambda key: jax.random.uniform(key, (len(tokens),)))(keys)
         there = differ.any(axis=1)
         chosen = jnp.where(there, jnp.where(differ, lots, -1.0).argmax(axis=1), jnp.arange(len(tokens)))

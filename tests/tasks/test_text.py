@@ -388,3 +388,50 @@ def test_conditioning_augmentation_draws_a_texts_vector_and_costs_its_divergence
 def test_impossible_weights_of_captions():
     with pytest.raises(ConfigError, match=r"divergence_weight = -1\.0 must not be negative"):
         MatchingAware(divergence_weight=-1.0)
+
+
+def test_captions_are_dropped_as_often_as_asked_and_never_count_as_wrong():
+    dropping = dataclasses.replace(DATA, captions=dataclasses.replace(DATA.captions, dropout=0.3))
+    whole, part = (Loader(data, seed=0, batch_size=200) for data in (DATA, dropping))
+    share, seen = [], []
+    for host in whole.batches(0, 5):
+        host = {name: array[0] for name, array in host.items()}
+        kept, dropped = (
+            jax.jit(loader.assemble)(loader.arrays, host, purpose_key(0, "data")) for loader in (whole, part)
+        )
+        empty = np.asarray(dropped["token_mask"].sum(axis=-1) == 2)[0]
+        share.append(empty.mean())
+        np.testing.assert_array_equal(dropped["tokens"][0][~empty], kept["tokens"][0][~empty])
+        assert (dropped["tokens"][0][empty] == DATA.vocabulary.encode([""]).ids).all()
+        np.testing.assert_array_equal(dropped["image"], kept["image"])
+        batch = {name: dropped[name][0] for name in ("tokens", "label")}
+        tokens, there = jax.jit(MatchingAware().wrong)(batch, jax.random.split(jax.random.key(3), 200))
+        assert there.all()
+        seen.append(np.asarray(tokens[:, 1]))
+    assert abs(np.mean(share) - 0.3) < 4 * np.sqrt(0.21 / 1000)
+    assert (np.concatenate(seen) != DATA.vocabulary.encode([""]).ids[0, 1]).all()
+    with pytest.raises(ConfigError, match=r"dropout = 1.0 must be at least 0 and below 1"):
+        Captions(dropout=1.0)
+
+
+def test_guidance_goes_from_what_is_drawn_untold_past_what_is_drawn_told():
+    task, batch = text_vae(), records(6)
+    state = jax.jit(task.init)(jax.random.key(0), batch)
+    state = state.replace(params=jax.tree.map(lambda leaf: leaf + 0.03, state.params))
+    keys, told = jax.random.split(jax.random.key(2), 6), {"tokens": batch["tokens"]}
+    nothing = {"tokens": jnp.asarray(np.repeat(DATA.vocabulary.encode([""]).ids, 6, axis=0))}
+
+    def logits(guidance, tokens):
+        images = dataclasses.replace(task, guidance=guidance).sample(state, keys, tokens)
+        return np.log(images / (1 - images))
+
+    plain, outputs = logits(1.0, nothing), logits(1.0, told)
+    np.testing.assert_allclose(logits(0.0, told), plain, atol=1e-4)
+    np.testing.assert_allclose(logits(3.0, told), plain + 3 * (outputs - plain), atol=1e-3)
+    with pytest.raises(ConfigError, match=r"guidance = 2.0 is of captions"):
+        VAE(encoder=mlp_vae.Encoder(4), decoder=mlp_vae.Decoder(8, 3, 4), guidance=2.0)
+
+
+def test_a_gan_has_no_guidance(run):
+    with pytest.raises(ConfigError, match=r"guidance = 2.0: GAN of this run has none"):
+        run.guided(2.0)
