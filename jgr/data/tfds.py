@@ -131,7 +131,7 @@ class TFDS:
 def _feature(features: Any, path: str) -> Any:
     """The feature of a path such as "captions/text", through sequences; None where there is none."""
     name, _, rest = path.partition("/")
-    found = dict(features.items()).get(name) if hasattr(features, "items") else None
+    found: Any = dict(features.items()).get(name) if hasattr(features, "items") else None
     while hasattr(found, "feature"):  # of a sequence
         found = found.feature
     return _feature(found, rest) if rest else found

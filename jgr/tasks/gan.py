@@ -471,8 +471,9 @@ class GAN(Task):
             metrics["class_loss"] = _cross_entropy(fake.classes, batch["label"])
             loss += self.auxiliary.generator * metrics["class_loss"]
         if self.captions is not None and getattr(self.generator, "draws_text", False):
-            variables, tokens = self._players.variables(params["generator"], model_state), batch["tokens"]
-            metrics["text_divergence"] = self.generator.apply(variables, tokens, method="divergence").mean()
+            variables = self._players.variables(params["generator"], model_state)
+            divergence: Any = self.generator.apply(variables, batch["tokens"], method="divergence")
+            metrics["text_divergence"] = divergence.mean()
             loss += self.captions.divergence_weight * metrics["text_divergence"]
         if path_mean is not None:
             value, metrics["path"] = self._path_loss(params["generator"], model_state, batch, keys, path_mean)
