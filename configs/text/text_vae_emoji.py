@@ -4,6 +4,7 @@
     JGR_DATA=/data jgr evaluate runs/emoji
     jgr sample runs/emoji --text "red heart" "grinning cat" "blue book" --out=emoji.png
 
+Latents are drawn from p(z | t), since hardly a name has two images.
 `JGR_DATA` names the folder with `emoji`: images, and `captions.csv` with their names (see `jgr.data.captioned_folder`).
 "known" scores names that were learned, in place of the 205 that were not.
 """
@@ -59,6 +60,7 @@ def get_config(arg: str = "") -> ConfigDict:
                 activation="relu",
             ),
         ),
+        prior=dict(cls="jgr.models.captioned.Prior", text_encoder=text, latent_dim=latents),
         likelihood=dict(cls="jgr.losses.likelihoods.Gaussian", scale=0.3, learned=True),
         optimizer=dict(rule=dict(cls="optax.adam"), learning_rate=1e-3, schedule=dict(decay="cosine")),
     )

@@ -10,12 +10,12 @@ from jaxtyping import Array, Float
 
 from jgr.errors import ConfigError
 from jgr.layers import Conv
-from jgr.models.wrapping import computing_in
+from jgr.models.wrapping import AroundRestorer, computing_in
 
 POOLINGS = ("attention", "mean")
 
 
-class ShotSet(nn.Module):
+class ShotSet(AroundRestorer, nn.Module):
     """A restoration network that is told features of a set of shots: the first, which is restored, and others.
 
     Every shot, beside the first, goes through the same convolutions. At each pixel the features of all shots become
@@ -54,22 +54,9 @@ class ShotSet(nn.Module):
         if self.pooling == "attention" and self.width % self.heads:
             raise ConfigError(f"width = {self.width} must be a multiple of heads = {self.heads}")
         self.network = computing_in(self.dtype, self.network)
+        if self.channels is None:
+            raise ConfigError(f"network: {type(self.network).__qualname__} does not say how many channels a shot has")
         super().__post_init__()
-
-    @property
-    def channels(self) -> int:
-        """Channels of the image: the network's."""
-        return getattr(self.network, "channels", 1)
-
-    @property
-    def scale(self) -> int:
-        """How many times larger it makes images: the network's."""
-        return getattr(self.network, "scale", 1)
-
-    @property
-    def multiple(self) -> int:
-        """What the sides of images must be a multiple of: the network's."""
-        return getattr(self.network, "multiple", 1)
 
     @nn.compact
     def __call__(
@@ -77,11 +64,12 @@ class ShotSet(nn.Module):
     ) -> Float[Array, "batch new_height new_width channels"]:
         """Shots in [0, 1], the channels of each after another's, to what the network gives."""
         *lead, given = images.shape
-        if given % self.channels:
-            raise ConfigError(f"ShotSet: {given} channels are no shots of {self.channels}")
-        count = given // self.channels
-        first = images[..., : self.channels]
-        shots = jnp.moveaxis(images.reshape(*lead, count, self.channels), 3, 0)  # [shots, batch, height, width, …]
+        channels: int = self.network.channels
+        if given % channels:
+            raise ConfigError(f"ShotSet: {given} channels are no shots of {channels}")
+        count = given // channels
+        first = images[..., :channels]
+        shots = jnp.moveaxis(images.reshape(*lead, count, channels), 3, 0)  # [shots, batch, height, width, …]
         beside = jnp.concatenate([shots, jnp.broadcast_to(first, shots.shape)], axis=-1)
         hidden = beside.reshape(count * lead[0], *lead[1:], -1)
         for number in range(self.depth):

@@ -17,7 +17,7 @@ from jgr.errors import ConfigError
 from jgr.layers import Conv
 from jgr.layers.fusion import Fusion
 from jgr.losses.gaussian import DiagonalGaussian
-from jgr.models.wrapping import computing_in
+from jgr.models.wrapping import AroundRestorer, computing_in
 from jgr.rng import folded
 
 _TEXT = zlib.crc32(b"text")  # what a record's key is folded with for its text, which tells nothing about other draws
@@ -230,7 +230,7 @@ class Prior(nn.Module):
         return DiagonalGaussian.bounded(*jnp.split(outputs.astype("float32"), 2, axis=-1))
 
 
-class Restorer(nn.Module):
+class Restorer(AroundRestorer, nn.Module):
     """A restoration network that is told captions: of each pixel, features that know the text join its channels.
 
     A convolution makes features of the degraded image; fused with the text's vector they follow the image and its maps
@@ -259,21 +259,6 @@ class Restorer(nn.Module):
         self.network = computing_in(self.dtype, self.network)
         self.text_encoder = computing_in(self.dtype, self.text_encoder)
         super().__post_init__()
-
-    @property
-    def channels(self) -> int | None:
-        """Channels of the image: the network's; None where it does not say."""
-        return getattr(self.network, "channels", None)
-
-    @property
-    def scale(self) -> int:
-        """How many times larger it makes images: the network's."""
-        return getattr(self.network, "scale", 1)
-
-    @property
-    def multiple(self) -> int:
-        """What the sides of images must be a multiple of: the network's."""
-        return getattr(self.network, "multiple", 1)
 
     @property
     def draws(self) -> bool:

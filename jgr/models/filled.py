@@ -8,10 +8,10 @@ from flax.typing import Dtype
 from jaxtyping import Array, Float
 
 from jgr.layers.fill import fill_holes
-from jgr.models.wrapping import computing_in
+from jgr.models.wrapping import AroundRestorer, computing_in
 
 
-class Filled(nn.Module):
+class Filled(AroundRestorer, nn.Module):
     """A network that corrects images whose holes hold averages of known pixels near by (`jgr.layers.fill.fill_holes`).
 
     For a `Restoration` with `inputs=("mask",)`.
@@ -31,16 +31,6 @@ class Filled(nn.Module):
     def __post_init__(self) -> None:
         self.network = computing_in(self.dtype, self.network)
         super().__post_init__()
-
-    @property
-    def multiple(self) -> int:
-        """What the sides of images must be a multiple of."""
-        return getattr(self.network, "multiple", 1)
-
-    @property
-    def channels(self) -> int | None:
-        """Channels of the image, if the network says so."""
-        return getattr(self.network, "channels", None)
 
     @nn.compact
     def __call__(
