@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     told.add_argument("--quality", type=int, metavar="Q", help="of the JPEG file, from 1 to 100: --quality=10")
     told.add_argument("--text", metavar="SENTENCE", help='what the photographs show: --text="a thin red seven"')
+    told.add_argument("--shots", nargs="+", default=(), metavar="FILE", help="further shots of the scene, of one size")
     way = parser.add_argument_group("way")
     way.add_argument(
         "--tile",
@@ -89,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
         kernel=options.kernel,
         quality=options.quality,
         text=options.text,
+        shots=options.shots,
         seed=options.seed,
         trust=options.trust,
         overwrite=options.overwrite,

@@ -1,7 +1,7 @@
 """What a network may be told about a photograph besides its pixels."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jax
@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int32
 
 from jgr.data.decode import decode_image
-from jgr.degradations.inputs import check_kernel, check_mask, check_sigma
+from jgr.degradations.inputs import check_image, check_kernel, check_mask, check_sigma
 from jgr.degradations.kernels import KernelFile
 from jgr.errors import ConfigError, DataError
-from jgr.jobs.photograph import SUFFIXES
+from jgr.jobs.photograph import SUFFIXES, as_floats, num_colors, read_photograph
 from jgr.tasks.task import Restorer, Task
 
 _TOLD = "what the network is told"
@@ -22,6 +22,7 @@ _OPTIONS = {
     "kernel": "what the photograph was blurred with: give --kernel=FILE",
     "quality": "the quality of the JPEG file: give --quality=10",
     "tokens": 'a caption: give --text="…"',
+    "shots": "further shots of the scene: give --shots FILE…",
 }
 
 
@@ -35,6 +36,7 @@ class Conditions:
         kernel: What it was blurred with; its values sum to 1.
         quality: Of the JPEG file that it was, 1 to 100.
         tokens: Of a caption of it, as the run's vocabulary has them.
+        shots: Further shots of the same scene, in [0, 1] and of its colours, without alpha.
 
     Raises:
         DataError: A value is impossible: see `jgr.degradations.inputs`.
@@ -45,6 +47,7 @@ class Conditions:
     kernel: Float32[np.ndarray, "size size"] | None = None
     quality: int | None = None
     tokens: Int32[np.ndarray, "length"] | None = None
+    shots: Float32[np.ndarray, "num shot_height shot_width colors"] | None = None
 
     def __post_init__(self) -> None:
         if self.sigma is not None:
@@ -55,6 +58,13 @@ class Conditions:
             check_kernel(self.kernel, _TOLD)
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise DataError(f"{_TOLD}: quality = {self.quality} must be from 1 to 100")
+        if self.shots is not None:
+            check_image(self.shots, _TOLD)
+
+    @property
+    def num_colors(self) -> int | None:
+        """Of the further shots; None where there are none."""
+        return None if self.shots is None else self.shots.shape[-1]
 
     def given(self) -> set[str]:
         """The names of those that are given."""
@@ -64,7 +74,7 @@ class Conditions:
         """As entries of a batch of one image, as `jgr.degradations.degradation.Record` has them.
 
         Raises:
-            DataError: The mask is not of the image's size.
+            DataError: The mask, or a further shot, is not of the image's size.
         """
         entries: dict[str, np.ndarray] = {}
         if self.sigma is not None:
@@ -80,6 +90,11 @@ class Conditions:
             entries["quality"] = np.array([self.quality / 100], np.float32)
         if self.tokens is not None:
             entries["tokens"] = self.tokens[None]
+        if self.shots is not None:
+            rows, columns = self.shots.shape[1:3]
+            if (rows, columns) != (height, width):
+                raise DataError(f"it is {width}x{height} pixels, and the other shots {columns}x{rows}")
+            entries["shots"] = np.moveaxis(self.shots, 0, 2).reshape(1, height, width, -1)
         return entries
 
 
@@ -95,6 +110,21 @@ def read_mask(path: str | Path) -> Bool[np.ndarray, "height width"]:
     levels = decode_image(file, "gray", name=str(path), orient=True)[..., 0]
     check_mask(levels / max(levels.max(), 1), str(path))
     return levels > 0
+
+
+def read_shots(paths: Sequence[str | Path]) -> Float32[np.ndarray, "num height width colors"]:
+    """Further shots of a scene from image files, without alpha.
+
+    Raises:
+        DataError: A file cannot be read, or is of another size or other colours than the first.
+    """
+    read = [read_photograph(Path(path).expanduser()).pixels for path in paths]
+    shots = [as_floats(pixels)[..., : num_colors(pixels)] for pixels in read]
+    for path, shot in zip(paths, shots, strict=True):
+        if shot.shape != shots[0].shape:
+            sizes = ["x".join(map(str, each.shape)) for each in (shots[0], shot)]
+            raise DataError(f"{path}: shots must be of one size, but the first is {sizes[0]}, and this {sizes[1]}")
+    return np.stack(shots)
 
 
 def read_kernel(path: str | Path) -> Float32[np.ndarray, "size size"]:

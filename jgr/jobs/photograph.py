@@ -86,6 +86,18 @@ def read_photograph(path: Path) -> Photograph:
     return dataclasses.replace(photograph, pixels=np.ascontiguousarray(_upright(photograph.pixels, orientation)))
 
 
+def num_colors(pixels: Pixels) -> int:
+    """How many of the channels are colours: 3, or 1 of gray."""
+    return 3 if pixels.shape[-1] > 2 else 1
+
+
+def as_floats(pixels: Pixels) -> Float32[np.ndarray, "height width channels"]:
+    """Integers to float32 in [0, 1]."""
+    if pixels.dtype == np.float32:
+        return pixels
+    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+
 def write_photograph(path: Path, photograph: Photograph) -> None:
     """Writes an image file without loss, atomically, in the format that its name ends in.
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from jgr.degradations.degradation import Pipeline
 from jgr.degradations.masks import Mask
 from jgr.errors import ConfigError, DataError
 from jgr.jobs.conditions import Conditions, check_told
-from jgr.jobs.photograph import Pixels
+from jgr.jobs.photograph import Pixels, as_floats, num_colors
 from jgr.jobs.sampling import for_sampling
 from jgr.rng import purpose_key
 from jgr.state import TrainState
@@ -105,8 +106,10 @@ class PhotographRestorer:
         """
         conditions = self._conditions.batch(*pixels.shape[:2])
         key = jax.random.fold_in(self._key, zlib.crc32(name.encode()))
-        colors = _num_colors(pixels)
-        image, alpha = _to_float(pixels[..., :colors]), _to_float(pixels[..., colors:])
+        colors = num_colors(pixels)
+        if "shots" in conditions and self._conditions.num_colors != colors:
+            raise DataError(f"it has {colors} colours, and the other shots {self._conditions.num_colors}")
+        image, alpha = as_floats(pixels[..., :colors]), as_floats(pixels[..., colors:])
         if "mask" in conditions:
             image = np.where(conditions["mask"][0] > 0, image, np.float32(_fill_of(self._degradation)))
         restored = _as_type(self._in_colors(image, conditions, key), pixels.dtype)
@@ -116,7 +119,7 @@ class PhotographRestorer:
 
     def remark(self, pixels: Pixels) -> str | None:
         """What is to be said where the network's channels are not those of a photograph."""
-        if self._channels in (None, _num_colors(pixels)):
+        if self._channels in (None, num_colors(pixels)):
             return None
         if self._channels == 3:
             return (
@@ -131,12 +134,17 @@ class PhotographRestorer:
         if self._channels in (None, image.shape[-1]):
             return self._restored(image, conditions, key)
         if self._channels == 3:
-            return self._restored(image.repeat(3, axis=-1), conditions, key).mean(axis=-1, keepdims=True)
+            told = _of_shots(conditions, 1, lambda shots: shots.repeat(3, axis=-1))
+            return self._restored(image.repeat(3, axis=-1), told, key).mean(axis=-1, keepdims=True)
         if not self._luma_alone:
-            parts = [self._restored(image[..., i : i + 1], conditions, key) for i in range(3)]
+            parts = []
+            for i in range(3):
+                told = _of_shots(conditions, 3, lambda shots, i=i: shots[..., i : i + 1])  # type: ignore[misc]
+                parts.append(self._restored(image[..., i : i + 1], told, key))
             return np.concatenate(parts, axis=-1)
         enlarged = self._enlarged(image)
-        return enlarged + (self._restored(_luma(image), conditions, key) - _luma(enlarged))
+        told = _of_shots(conditions, 3, _luma)
+        return enlarged + (self._restored(_luma(image), told, key) - _luma(enlarged))
 
     def _restored(self, image: Image01, conditions: dict[str, np.ndarray], key: Key[Array, ""]) -> Image01:
         height, width, channels = image.shape
@@ -158,6 +166,17 @@ class PhotographRestorer:
         return np.stack([np.asarray(layer) for layer in layers], axis=-1) if layers else image.reshape(*size[::-1], 0)
 
 
+def _of_shots(
+    conditions: dict[str, np.ndarray], colors: int, change: Callable[[np.ndarray], np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Conditions in which each further shot, if there is one, has other channels."""
+    if "shots" not in conditions:
+        return conditions
+    height, width, total = conditions["shots"].shape[1:]
+    changed = change(conditions["shots"].reshape(height, width, total // colors, colors))
+    return conditions | {"shots": changed.reshape(1, height, width, -1)}
+
+
 def _fill_of(degradation: Any) -> float:
     """What hidden pixels were filled with in training."""
     if isinstance(degradation, Pipeline):
@@ -165,23 +184,12 @@ def _fill_of(degradation: Any) -> float:
     return degradation.fill if isinstance(degradation, Mask) else 0.0
 
 
-def _num_colors(pixels: Pixels) -> int:
-    return 3 if pixels.shape[-1] > 2 else 1
-
-
-def _luma(image: Image01) -> Image01:
+def _luma(image: Float32[np.ndarray, "... 3"]) -> Float32[np.ndarray, "... 1"]:
     return image @ _LUMA
 
 
-def _to_float(pixels: Pixels) -> Image01:
-    """Integers to float32 in [0, 1]."""
-    if pixels.dtype == np.float32:
-        return pixels
-    return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
-
-
 def _as_type(image: Image01, dtype: np.dtype[Any]) -> np.ndarray:
-    """The inverse of `_to_float`: integers are clipped and rounded half up, as `jgr.images.to_uint8` does it."""
+    """The inverse of `as_floats`: integers are clipped and rounded half up, as `jgr.images.to_uint8` does it."""
     if dtype == np.float32:
         return image
     largest = np.float32(np.iinfo(dtype).max)

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from jgr.errors import ConfigError, DataError, RunError
 from jgr.files import disk_errors
-from jgr.jobs.conditions import Conditions, check_told, read_kernel, read_mask
+from jgr.jobs.conditions import Conditions, check_told, read_kernel, read_mask, read_shots
 from jgr.jobs.load import Run, Weights
 from jgr.jobs.photograph import SUFFIXES, read_photograph, write_photograph, written_name
 from jgr.jobs.photograph_restorer import PhotographRestorer
@@ -59,6 +59,7 @@ def restore(
     kernel: str | Path | None = None,
     quality: int | None = None,
     text: str | None = None,
+    shots: Sequence[str | Path] = (),
     seed: int = 0,
     trust: bool = False,
     overwrite: bool = False,
@@ -81,6 +82,7 @@ def restore(
         kernel: A file with a blur kernel; see `read_kernel`.
         quality: See `Conditions`.
         text: A caption of the photographs, for a network that is told captions.
+        shots: Image files of further shots of the scene, for a network that restores bursts.
         seed: Decides what is random.
         trust: Whether the run's config may name classes outside jgr, optax and flax.
         overwrite: Whether files may be replaced; a photograph itself never is.
@@ -100,6 +102,7 @@ def restore(
         mask=None if mask is None else read_mask(mask),
         kernel=None if kernel is None else read_kernel(kernel),
         quality=quality,
+        shots=read_shots(shots) if shots else None,
     )
     named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     planned, failures = _plan([Path(path).expanduser() for path in named], Path(out).expanduser(), overwrite)

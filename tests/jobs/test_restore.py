@@ -19,7 +19,7 @@ from jgr.degradations.degradation import Degradation, Pipeline
 from jgr.degradations.masks import Mask, RandomPixels
 from jgr.degradations.noise import GaussianNoise
 from jgr.errors import ConfigError, DataError, RunError
-from jgr.jobs.conditions import Conditions, read_kernel, read_mask
+from jgr.jobs.conditions import Conditions, read_kernel, read_mask, read_shots
 from jgr.jobs.experiment import Experiment
 from jgr.jobs.photograph import Photograph, read_photograph, write_photograph
 from jgr.jobs.photograph_restorer import PhotographRestorer
@@ -189,6 +189,48 @@ def test_what_the_network_is_told():
     mask = np.eye(4, 6) > 0
     restored = PhotographRestorer(Toy(inputs=("mask",)), STATE, Conditions(mask=mask))(black)
     np.testing.assert_array_equal(restored[..., 0], mask)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mean(Toy):
+    """The mean of all shots."""
+
+    inputs: tuple[str, ...] = ("shots",)
+
+    def restore(self, state, batch, keys):
+        image = batch["image"]
+        others = batch["shots"].reshape(*image.shape[:3], -1, image.shape[-1])
+        return (image + others.sum(axis=3)) / (1 + others.shape[3])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("colors", [1, 3])
+def test_further_shots_keep_their_colours_whatever_the_networks_are(channels, colors, tmp_path):
+    pixels = np.random.default_rng(0).random((3, 6, 8, colors), np.float32)
+    restorer = PhotographRestorer(Mean(network=Identity(channels=channels)), STATE, Conditions(shots=pixels[1:]))
+    np.testing.assert_allclose(restorer(pixels[0]), pixels.mean(axis=0), atol=1e-6)
+
+
+def test_files_of_shots(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 6, 8, 4), np.uint8)
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path, each in zip(paths, pixels, strict=True):
+        Image.fromarray(each).save(path)
+    shots = read_shots(paths)
+    np.testing.assert_allclose(shots, pixels[..., :3] / np.float32(255))
+    luma = PhotographRestorer(Mean(), STATE, Conditions(shots=shots[1:]), luma=True)
+    wanted = shots[0] + (shots.mean(axis=0) - shots[0]) @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    np.testing.assert_allclose(luma(shots[0]), wanted, atol=1e-5)
+    Image.fromarray(pixels[0, :4]).save(tmp_path / "low.png")
+    with pytest.raises(DataError, match=r"low.png: shots must be of one size, but the first is 6x8x3, and this 4x8x3"):
+        read_shots([paths[0], tmp_path / "low.png"])
+    told = Conditions(shots=shots[1:])
+    with pytest.raises(DataError, match="it is 8x4 pixels, and the other shots 8x6"):
+        PhotographRestorer(Mean(), STATE, told)(shots[0, :4])
+    with pytest.raises(DataError, match="it has 1 colours, and the other shots 3"):
+        PhotographRestorer(Mean(), STATE, told)(shots[0, ..., :1])
+    with pytest.raises(ConfigError, match="must be told further shots of the scene: give --shots FILE"):
+        PhotographRestorer(Mean(), STATE)
 
 
 def test_randomness_follows_from_seed_and_name_alone():
