@@ -117,11 +117,12 @@ class EvaluationJob:
     """
 
     def __init__(self, run: Run, evaluation: Evaluation, quiet: bool) -> None:
-        self._run, self._evaluation, self._quiet = run, evaluation, quiet
-        experiment = run.experiment
+        # Whoever says how it is scored need not know what the run reads captions with.
+        experiment = dataclasses.replace(run.experiment, evaluation=evaluation).told(run.experiment.data.vocabulary)
+        self._run, self._evaluation, self._quiet = run, experiment.evaluation, quiet
         folder = cache_folder()
         cache = ReferenceCache(folder / "statistics" if folder else None)
-        self._scorer = Scorer(experiment.task, evaluation, experiment.data, run.mesh, cache)
+        self._scorer = Scorer(experiment.task, self._evaluation, experiment.data, run.mesh, cache)
         repositories = git_state([Path(__file__).resolve().parent])
         self._commit = repositories[0]["commit"] if repositories else None
 

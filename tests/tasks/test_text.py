@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 import jgr
+from jgr.config import resolve
 from jgr.data.captioned_mnist import CaptionedMNIST, mentioned
 from jgr.data.captions import Captions, captions
 from jgr.data.digits import Digits
 from jgr.data.loader import Data, Loader
 from jgr.data.vocabulary import Vocabulary
 from jgr.errors import ConfigError, DataError, RunError
+from jgr.jobs.experiment import Experiment, open_evaluation
 from jgr.jobs.explore.sentences import by_sentences
 from jgr.jobs.load import Run
 from jgr.losses import adversarial
@@ -191,6 +193,14 @@ def test_captions_are_scored_beside_luck_and_real_images(run):
     }  # fmt: skip
     assert scores["agreement_all_u8_real_n360"] > 0.85  # strokes of one pixel have no pure colour
     assert all(0.0 < value < 0.9 for name, value in scores.items() if name.endswith("n20"))
+
+
+def test_an_evaluation_of_ones_own_reads_captions_as_the_run_does(run):
+    """As a study's, which is opened from a config and knows of no run."""
+    own = open_evaluation(resolve(config(), Experiment))
+    assert own.data.vocabulary is None
+    rows = jgr.evaluate(run.folder.path, evaluation=own, seeds=(5,), quiet=True)
+    assert len(rows) == 4
 
 
 @pytest.mark.parametrize(
