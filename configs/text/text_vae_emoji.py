@@ -7,6 +7,10 @@
 Latents are drawn from p(z | t), since hardly a name has two images.
 `JGR_DATA` names the folder with `emoji`: images, and `captions.csv` with their names (see `jgr.data.captioned_folder`).
 "known" scores names that were learned, in place of the 205 that were not.
+
+4,000 steps, 10 minutes on two CPU cores (AMD EPYC, JAX 0.10.2): 82 % of the samples of learned names are nearest to
+their own emoji of 1,200, and 7 % of those of unlearned names to their own of 205, where luck has none
+(`results/emoji`).
 """
 
 from ml_collections import ConfigDict
