@@ -40,7 +40,7 @@ class AttributeAgreement(CaptionMetric):
             raise ConfigError(f"attribute = {self.attribute!r} must be all or one of {', '.join(_MEASURED)}")
 
     @property
-    def name(self) -> str:
+    def asked(self) -> str:
         """agreement, and the attribute."""
         return f"agreement_{self.attribute}"
 

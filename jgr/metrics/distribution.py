@@ -228,9 +228,9 @@ class ClassifierAgreement(DistributionMetric):
     short_name: ClassVar[str] = "agreement"
 
     @property
-    def variant(self) -> str:
-        """Which images are judged."""
-        return "real" if self.real else ""
+    def name(self) -> str:
+        """See `DistributionMetric.name`; of real images it says so."""
+        return f"{super().name}_real" if self.real else super().name
 
     def count(self, num_generated: int, num_real: int) -> int:
         """The images that are judged."""

@@ -137,9 +137,14 @@ class CaptionMetric(Metric):
     judged: Literal["generated", "swapped", "real"] = "generated"
 
     @property
-    def variant(self) -> str:
-        """Which images are judged, where they are not generated ones by their own captions."""
-        return "" if self.judged == "generated" else self.judged
+    @abc.abstractmethod
+    def asked(self) -> str:
+        """What is asked of an image and a caption: the beginning of the name."""
+
+    @property
+    def name(self) -> str:
+        """What is asked, and which images are judged where they are not generated ones by their own captions."""
+        return self.asked if self.judged == "generated" else f"{self.asked}_{self.judged}"
 
     @abc.abstractmethod
     def values(

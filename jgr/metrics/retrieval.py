@@ -47,17 +47,15 @@ class Retrieval(CaptionMetric):
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")
 
     @property
-    def name(self) -> str:
+    def asked(self) -> str:
         """retrieval_top1 and its like."""
         return f"retrieval_top{self.top}"
 
     @property
     def variant(self) -> str:
-        """Which images are judged, the gallery, and the side."""
+        """The gallery, and the side."""
         source = self.gallery.source
-        return "_".join(
-            part for part in (super().variant, f"{source.name}@{fingerprint(source)}-side{self.side}") if part
-        )
+        return f"{source.name}@{fingerprint(source)}-side{self.side}"
 
     def values(
         self, images: UInt8[np.ndarray, "n height width channels"], captions: Sequence[str]

@@ -29,8 +29,8 @@ def test_the_share_is_of_what_the_caption_names():
 
 def test_names_and_protocols_tell_what_is_judged():
     assert AttributeAgreement(attribute="slant").protocol(100, 50) == "agreement_slant_u8_n100"
-    assert AttributeAgreement(judged="swapped").protocol(100, 50) == "agreement_all_u8_swapped_n100"
-    assert AttributeAgreement(judged="real").protocol(100, 50) == "agreement_all_u8_real_n50"
+    assert AttributeAgreement(judged="swapped").protocol(100, 50) == "agreement_all_swapped_u8_n100"
+    assert AttributeAgreement(judged="real").protocol(100, 50) == "agreement_all_real_u8_n50"
     with pytest.raises(ConfigError, match="attribute = 'digit' must be all or one of thickness, slant, width"):
         AttributeAgreement(attribute="digit")
     with pytest.raises(ValueError, match="in images of 3 channels, not 1"):

@@ -80,7 +80,7 @@ def test_protocols():
     assert KernelDistance(num_subsets=0).protocol(9, 50_001, "test") == "kd_pixels_u8_full_n9_ref50000_test"
     assert Recall(max_images=20).protocol(60, 60, "test") == "recall_pixels_u8_k3_n20_ref20_test"
     agreement = ClassifierAgreement(real=True)
-    assert (agreement.count(5, 70), agreement.protocol(5, 70, "test")) == (70, "agreement_pixels_u8_real_n70_test")
+    assert (agreement.count(5, 70), agreement.protocol(5, 70, "test")) == (70, "agreement_pixels_real_u8_n70_test")
     assert Precision().protocol(10, 10, "test") != Precision(k=5).protocol(10, 10, "test")
 
 

@@ -46,7 +46,7 @@ def test_names_and_what_cannot_be_compared(real):
     assert METRIC.protocol(10, 20).startswith("retrieval_top1_u8_captioned-digits-test@")
     assert METRIC.protocol(10, 20).endswith("-side4_n10")
     swapped = Retrieval(gallery=Data(source=SOURCE), judged="swapped").protocol(10, 20)
-    assert swapped.startswith("retrieval_top1_u8_swapped_captioned-digits-test@")
+    assert swapped.startswith("retrieval_top1_swapped_u8_captioned-digits-test@")
     with pytest.raises(ValueError, match=r"the gallery has images of 8x8x3, not of 4x4x3: set gallery.resize"):
         METRIC.values(images[:2, :4, :4], said[:2])
     with pytest.raises(ValueError, match="top = 500, but the gallery has 360 images"):

@@ -189,9 +189,9 @@ def test_samples_are_of_their_sentences(run, caplog):
 def test_captions_are_scored_beside_luck_and_real_images(run):
     scores = {row["protocol"]: row["value"] for row in jgr.evaluate(run.folder.path, quiet=True)}
     assert scores.keys() == {
-        "agreement_all_u8_n20", "agreement_all_u8_swapped_n20", "agreement_all_u8_real_n360", "fd_pixels_u8_n20_test",
+        "agreement_all_u8_n20", "agreement_all_swapped_u8_n20", "agreement_all_real_u8_n360", "fd_pixels_u8_n20_test",
     }  # fmt: skip
-    assert scores["agreement_all_u8_real_n360"] > 0.85  # strokes of one pixel have no pure colour
+    assert scores["agreement_all_real_u8_n360"] > 0.85  # strokes of one pixel have no pure colour
     assert all(0.0 < value < 0.9 for name, value in scores.items() if name.endswith("n20"))
 
 
