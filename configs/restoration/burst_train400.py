@@ -5,7 +5,7 @@
 
 An argument says how many shots there are, 4 unless it does, and how the network is told: as a set by "attention", as
 here, as a set whose "mean" counts, or "stacked" as channels: "burst_train400.py:8,stacked". "average" is no network but
-the mean of the shots, after each was moved to where it fits best.
+the mean of the shots, after each was moved to where it fits best. Not measured yet.
 `JGR_DATA` names the folder with `denoising/train400` and `denoising/bsd68`.
 """
 

@@ -6,7 +6,7 @@
     jgr restore runs/inpainting hole.png --mask=mask.png --text="a thick red seven leaning left" --out=restored
 
 A window of half the height and width is known, and all around it is painted; with the argument "pixels" each pixel is
-known with probability 1/4. "blind" leaves the sentences out, for comparison.
+known with probability 1/4. "blind" leaves the sentences out, for comparison. Not measured in full yet.
 """
 
 from ml_collections import ConfigDict
