@@ -70,7 +70,9 @@ def test_a_prior_of_each_record_is_the_exact_likelihoods_too(model, images):
     bound = bound_of(model, images, some_posterior(), 20_000)._replace(prior=lambda params: prior)
     loss, metrics = ImportanceWeighted(num_samples=20_000)(bound, jnp.int32(0))
     assert abs(-loss - np.mean(wanted)) < 0.1
-    one, of_one = ELBO()(bound_of(model, images, some_posterior(), 20_000)._replace(prior=lambda params: prior), 0)
+    one, of_one = ELBO()(
+        bound_of(model, images, some_posterior(), 20_000)._replace(prior=lambda params: prior), jnp.int32(0)
+    )
     np.testing.assert_allclose(of_one["elbo"], metrics["elbo"], rtol=0.02)
     assert of_one["elbo"] < np.mean(wanted)
     np.testing.assert_allclose(one, -of_one["elbo"], rtol=1e-5)
