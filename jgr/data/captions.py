@@ -31,7 +31,8 @@ class Captions:
             network knows what to make untold, as guidance needs it (Ho & Salimans 2022, algorithm 1).
 
     Raises:
-        ConfigError: Vectors are given for another level, or cannot be read; a probability is none.
+        ConfigError: Vectors are given for another level, cannot be read, or are of other captions than a run was made
+            with; a probability is none.
     """
 
     level: Literal["word", "character", "sentence"] = "word"
@@ -46,6 +47,12 @@ class Captions:
             raise ConfigError(f"dropout = {self.dropout} must be at least 0 and below 1")
         if self.vectors is not None and self.level != "sentence":
             raise ConfigError(f"vectors are of whole captions: set level = {self.level!r} to 'sentence'")
+        known = None if self.vectors is None else read_sentence_vectors(self.vectors).vocabulary
+        if known is not None and self.vocabulary not in (None, known):
+            raise ConfigError(
+                f"vectors = {self.vectors!r} has other captions, or another order, than what is known: a number would "
+                "stand for another caption; take the file that the run was made with"
+            )
 
     def of(self, source: Source) -> Vocabulary:
         """What is known: `vocabulary`, or what is read in the captions of a source.

@@ -154,8 +154,8 @@ def check_told(task: Task, conditions: Conditions) -> None:
     wanted, given = set(inputs), conditions.given()
     if getattr(task, "keep_known", False):
         wanted.add("mask")
-    if task.condition_name is not None:
-        wanted.add(task.condition_name)
+    if task.condition_name == "tokens":
+        wanted.add("tokens")
     if missing := sorted(wanted - given):
         if missing[0] not in _OPTIONS:
             raise ConfigError(f"this run must be told {missing[0]!r}, which a photograph does not have")

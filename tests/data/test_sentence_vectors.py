@@ -74,3 +74,12 @@ def test_files_that_are_none(tmp_path):
     assert read_sentence_vectors(str(path)).vectors.shape == (2, 2)  # read anew, once it has changed
     with pytest.raises(ConfigError, match="vectors are of whole captions: set level = 'word' to 'sentence'"):
         Captions(vectors=str(path))
+
+
+def test_a_run_does_not_read_by_another_file_than_its_own(file, tmp_path):
+    known = read_sentence_vectors(file).vocabulary
+    assert Captions(level="sentence", vectors=file, vocabulary=known).of(SOURCE) == known
+    other = tmp_path / "other.npz"
+    np.savez(other, captions=np.array(known.tokens[::-1]), vectors=np.ones((len(known.tokens), 2)))
+    with pytest.raises(ConfigError, match="has other captions, or another order, than what is known"):
+        Captions(level="sentence", vectors=str(other), vocabulary=known)
