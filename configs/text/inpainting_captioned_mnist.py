@@ -36,14 +36,16 @@ def get_config(arg: str = "") -> ConfigDict:
 
     config.data = dict(source=part("train"), captions=None if blind else dict(size=64, length=20))
     network = dict(
-        cls="jgr.models.unet.DRUNet",
+        cls="jgr.models.encoder_decoder.EncoderDecoder",
         channels=3,
-        width=4 if smoke else 16,
-        levels=2 if smoke else 3,
-        blocks=1,
+        patch_size=28,  # all of the image: each pixel depends on the whole window and on where it is
+        stride=28,
+        widths=(4, 8) if smoke else (16, 32),
+        bottleneck=16 if smoke else 512,
+        residual=False,
     )
     told = dict(
-        cls="jgr.models.captioned.Restorer",
+        cls="jgr.models.captioned.CodeRestorer",
         network=network,
         text_encoder=dict(
             cls="jgr.models.text_encoders.Recurrent",
@@ -52,8 +54,6 @@ def get_config(arg: str = "") -> ConfigDict:
             embedding_dim=8 if smoke else 32,
             summary="mean",
         ),
-        fusion="film",
-        width=8 if smoke else 32,
     )
     degradation = dict(cls="jgr.degradations.masks.Mask", generator=MASKS[mask])
     config.task = dict(
@@ -65,11 +65,11 @@ def get_config(arg: str = "") -> ConfigDict:
         keep_known=True,
         loss=dict(cls="jgr.losses.restoration.L2"),
         optimizer=dict(
-            rule="optax.adam", learning_rate=1e-3, schedule=dict(decay="cosine", warmup="2%", end=0.01), clip_norm=1.0
+            rule="optax.adam", learning_rate=2e-3, schedule=dict(decay="cosine", warmup="2%", end=0.01), clip_norm=1.0
         ),
     )
     config.train = dict(
-        num_steps=2 if smoke else 2000,
+        num_steps=2 if smoke else 3000,
         batch_size=4 if smoke else 64,
         log_every=1 if smoke else 100,
         checkpoint_every=1 if smoke else 1000,

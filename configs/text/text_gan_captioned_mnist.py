@@ -38,7 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
         summary="mean",
     )
     adam = dict(rule=dict(cls="optax.adam", b1=0.5, b2=0.999), learning_rate=2e-4)
-    width = 4 if smoke else 48
+    width = 4 if smoke else 32
     config.task = dict(
         cls="jgr.tasks.gan.GAN",
         captions=dict(weight=0.5),

@@ -38,7 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
         embedding_dim=8 if smoke else 32,
         summary="mean",
     )
-    latent_dim, widths = (4, (8,)) if smoke else (32, (512, 512))
+    latents, fused, widths = (2, 8, (8,)) if smoke else (16, 128, (32, 64))
     config.task = dict(
         cls="jgr.tasks.vae.VAE",
         captions=True,
@@ -46,23 +46,24 @@ def get_config(arg: str = "") -> ConfigDict:
             cls="jgr.models.captioned.Encoder",
             text_encoder=text,
             fusion=fusion,
-            encoder=dict(cls="jgr.models.mlp_vae.Encoder", latent_dim=latent_dim, widths=widths, activation="relu"),
+            encoder=dict(cls="jgr.models.conv_vae.Encoder", latent_dim=latents, widths=widths),
         ),
         decoder=dict(
             cls="jgr.models.captioned.Decoder",
             text_encoder=text,
             fusion=fusion,
+            latents=latents,
             decoder=dict(
-                cls="jgr.models.mlp_vae.Decoder",
+                cls="jgr.models.conv_vae.Decoder",
                 image_size=28,
                 channels=3,
-                latent_dim=latent_dim,
+                latent_dim=fused,
                 widths=widths,
-                activation="relu",
             ),
         ),
-        likelihood=dict(cls="jgr.losses.likelihoods.Gaussian", scale=0.3, learned=True),
-        optimizer=dict(rule=dict(cls="optax.adam"), learning_rate=1e-3, schedule=dict(decay="cosine")),
+        prior=dict(cls="jgr.models.captioned.Prior", text_encoder=text, latent_dim=latents),
+        likelihood=dict(cls="jgr.losses.likelihoods.Gaussian", scale=0.3),
+        optimizer=dict(rule=dict(cls="optax.adam"), learning_rate=1e-3, schedule=dict(decay="cosine"), clip_norm=100.0),
     )
     config.train = dict(
         num_steps=2 if smoke else "40 epochs",

@@ -1,6 +1,7 @@
 """Digits with captions of what they look like: text-image pairs whose every word can be measured."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +25,9 @@ INKS = {
 """Colours of digits, by name: red, green and blue, 0 to 255."""
 BACKGROUNDS = {"black": (0, 0, 0), "gray": (110, 110, 110), "navy": (20, 30, 120)}
 """Colours behind them."""
+
+_CHUNK = 512  # records that are written at once, and kept
+_KEPT = 256  # chunks, of all sets: 300 MB of images of 28x28
 
 _SHIFT = 4  # pixels; MNIST leaves as many around a digit
 
@@ -72,7 +76,7 @@ class CaptionedMNIST:
 
     Raises:
         ConfigError: `combinations` is none of these.
-        DataError: At a record, when it has no label from 0 to 9, or no single channel.
+        DataError: At a record, when it or one that is read with it has no label from 0 to 9, or no single channel.
     """
 
     digits: Source
@@ -95,7 +99,16 @@ class CaptionedMNIST:
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """Records with `image` uint8 [height, width, 3], `label` and `caption`."""
+        """Records with `image` uint8 [height, width, 3], `label` and `caption`.
+
+        Those of a set that is not too large are kept, for whatever else reads an equal set in this process: the
+        vocabulary is made of captions that training reads again, and so do the other runs of a study.
+        """
+        if len(self) > _CHUNK * _KEPT:
+            return self._written(indices)
+        return [dict(_kept(self, int(index) // _CHUNK)[int(index) % _CHUNK]) for index in indices]
+
+    def _written(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         records = read_records(self.digits, indices)
         for index, record in zip(indices, records, strict=True):
             if record["image"].shape[2] != 1 or record.get("label") not in range(10):
@@ -126,6 +139,15 @@ class CaptionedMNIST:
         ink = own if self.combinations == "held_out" else names[rng.integers(len(names))]
         background = tuple(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
         return _Given(ink, background, _SHIFT * int(rng.integers(-1, 2)))
+
+
+@functools.lru_cache(_KEPT)
+def _kept(source: CaptionedMNIST, chunk: int) -> list[dict[str, Any]]:
+    """The records of a chunk, whose images cannot be written to."""
+    records = source._written(range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, len(source))))
+    for record in records:
+        record["image"].flags.writeable = False
+    return records
 
 
 def _record(

@@ -4,6 +4,7 @@ What other networks take as `labels` are `tokens` here, as `jgr.data.captions.Ca
 encoder of its own, which its own optimiser trains.
 """
 
+import inspect
 import zlib
 from typing import Any, Literal
 
@@ -280,4 +281,43 @@ class Restorer(AroundRestorer, nn.Module):
         fused = nn.leaky_relu(Fusion(self.fusion, self.width, dtype=self.dtype, name="fusion")(hidden, text), 0.2)
         told = jnp.concatenate([images, fused.astype(images.dtype)], axis=-1)
         restored: Array = self.network(told, **({"keys": keys} if self.draws else {}), train=train)
+        return restored
+
+
+class CodeRestorer(AroundRestorer, nn.Module):
+    """A restoration network whose code is told captions: what a text says of the whole image meets the image there.
+
+    The way for holes that pixels nearby say nothing about; `Restorer` is for networks without a code. How both are
+    fused is the network's own `fusion`.
+
+    Args:
+        network: A restoration network that takes a vector as `told`: `jgr.models.encoder_decoder.EncoderDecoder`.
+        text_encoder: See `jgr.models.text_encoders`.
+        dtype: What both compute in, where they do not say so themselves.
+
+    Raises:
+        ConfigError: If the network has no place for a vector.
+    """
+
+    network: nn.Module
+    text_encoder: nn.Module
+    dtype: Dtype | None = None
+
+    def __post_init__(self) -> None:
+        if "told" not in inspect.signature(type(self.network).__call__).parameters:
+            raise ConfigError(
+                f"network: {type(self.network).__qualname__} has no code that could be told captions; take "
+                "jgr.models.encoder_decoder.EncoderDecoder, or jgr.models.captioned.Restorer around this one"
+            )
+        self.network = computing_in(self.dtype, self.network)
+        self.text_encoder = computing_in(self.dtype, self.text_encoder)
+        super().__post_init__()
+
+    @nn.compact
+    def __call__(
+        self, images: Float[Array, "batch height width inputs"], *, labels: Tokens, train: bool
+    ) -> Float[Array, "batch new_height new_width channels"]:
+        """Degraded images in [0, 1] with maps, and tokens, to what the network gives."""
+        text = self.text_encoder(labels, labels != PAD, train=train)
+        restored: Array = self.network(images, told=text, train=train)
         return restored

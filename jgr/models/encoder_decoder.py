@@ -3,6 +3,7 @@
 import functools
 import math
 import operator
+from typing import Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float
 
 from jgr.errors import ConfigError
 from jgr.layers import Conv
+from jgr.layers.fusion import Fusion
 from jgr.layers.input_check import check_input
 from jgr.layers.padding import pad_to
 
@@ -41,6 +43,8 @@ class EncoderDecoder(nn.Module):
         widths: Channels of each level, the finest first.
         bottleneck: Length of the code.
         residual: Whether the image is added to the result.
+        fusion: How each code is fused with what the network is told of an image, see `jgr.layers.fusion.Fusion`;
+            nothing where it is told nothing.
         dtype: Of the computation; promoted from inputs and parameters when None.
 
     Raises:
@@ -53,6 +57,7 @@ class EncoderDecoder(nn.Module):
     widths: tuple[int, ...] = (32, 64, 128)
     bottleneck: int = 256
     residual: bool = True
+    fusion: Literal["concat", "add", "mul", "film"] = "film"
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
@@ -82,20 +87,29 @@ class EncoderDecoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, images: Float[Array, "batch height width inputs"], *, train: bool
+        self,
+        images: Float[Array, "batch height width inputs"],
+        *,
+        train: bool,
+        told: Float[Array, "batch dims"] | None = None,
     ) -> Float[Array, "batch height width channels"]:
-        """Degraded images in [0, 1], with conditions, to restored float32 images.
+        """Degraded images in [0, 1], with conditions, to restored float32 images; `told` is what codes are told.
 
         With `train`, batch norm uses the statistics of all patches of the batch and updates "batch_stats".
         """
         check_input("EncoderDecoder", images, self.channels)
         sides = [max(self.patch_size, -(-side // self.stride) * self.stride) for side in images.shape[1:3]]
         padded = pad_to(images, sides[0], sides[1])
-        restored = _averaged(self._restored(_patches(padded, self.patch_size, self.stride), train), sides, self.stride)
+        patches = _patches(padded, self.patch_size, self.stride)
+        if told is not None:  # each patch of an image is told the same
+            told = jnp.repeat(told, len(patches) // len(images), axis=0)
+        restored = _averaged(self._restored(patches, told, train), sides, self.stride)
         restored = restored[:, : images.shape[1], : images.shape[2]]
         return restored + images[..., : self.channels].astype("float32") if self.residual else restored
 
-    def _restored(self, patches: Patches, train: bool) -> Float[Array, "patches side side new_channels"]:
+    def _restored(
+        self, patches: Patches, told: Float[Array, "patches dims"] | None, train: bool
+    ) -> Float[Array, "patches side side new_channels"]:
         def convolved(hidden: Hidden, features: int, name: str) -> Convolved:
             hidden = Conv(features, (3, 3), use_bias=False, dtype=self.dtype, name=f"conv_{name}")(hidden)
             norm = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=self.dtype, name=f"norm_{name}")
@@ -107,6 +121,8 @@ class EncoderDecoder(nn.Module):
         shape = hidden.shape[1:]
         hidden = hidden.reshape(len(hidden), -1)
         hidden = nn.relu(nn.Dense(self.bottleneck, dtype=self.dtype, name="encode")(hidden))
+        if told is not None:
+            hidden = nn.relu(Fusion(self.fusion, self.bottleneck, dtype=self.dtype, name="fusion")(hidden, told))
         hidden = nn.relu(nn.Dense(math.prod(shape), dtype=self.dtype, name="decode")(hidden))
         hidden = hidden.reshape(-1, *shape)
         for level, features in reversed(list(enumerate(self.widths))):

@@ -107,13 +107,33 @@ def test_values_are_read_from_any_caption(caption, values):
     assert mentioned(caption) == values
 
 
+def test_an_equal_set_is_written_once_in_any_order():
+    read = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counted(Lines):
+        def __getitem__(self, index):
+            read.append(index)
+            return super().__getitem__(index)
+
+    first = CaptionedMNIST(digits=Counted(), seed=5)
+    forwards = first.__getitems__(range(len(first)))
+    backwards = CaptionedMNIST(digits=Counted(), seed=5).__getitems__(range(len(first) - 1, -1, -1))
+    assert sorted(read) == list(range(len(first)))
+    for one, same in zip(forwards, reversed(backwards), strict=True):
+        assert one["caption"] == same["caption"]
+        np.testing.assert_array_equal(one["image"], same["image"])
+    forwards[0]["caption"] = "another"
+    assert first[0]["caption"] == backwards[-1]["caption"]
+
+
 def test_what_is_no_digit_is_refused():
     @dataclasses.dataclass(frozen=True)
     class Unlabelled(Lines):
         def __getitem__(self, index):
             return {"image": super().__getitem__(index)["image"]}
 
-    with pytest.raises(DataError, match=r"record 3 of lines: .* has 1 channels and the label None"):
+    with pytest.raises(DataError, match=r"record 0 of lines: .* has 1 channels and the label None"):
         CaptionedMNIST(digits=Unlabelled())[3]
     with pytest.raises(ConfigError, match="combinations = 'new' must be all, seen or held_out"):
         CaptionedMNIST(digits=Lines(), combinations="new")

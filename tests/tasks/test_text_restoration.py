@@ -11,7 +11,9 @@ from jgr.data.digits import Digits
 from jgr.errors import ConfigError
 from jgr.jobs.evaluate import evaluate
 from jgr.jobs.restore import restore
-from jgr.models.captioned import Restorer
+from jgr.models.captioned import CodeRestorer, Restorer
+from jgr.models.dncnn import DnCNN
+from jgr.models.encoder_decoder import EncoderDecoder
 from jgr.models.text_encoders import Recurrent
 from jgr.models.unet import DRUNet
 
@@ -101,6 +103,23 @@ def test_the_text_reaches_every_pixel_by_every_fusion():
         own, swapped = apply(tokens), apply(tokens[::-1])
         assert own.shape == (2, 8, 8, 3)
         assert (np.abs(own - swapped).max(axis=-1) > 0).all()
+
+
+def test_a_code_is_told_and_with_it_all_patches_of_the_image():
+    images = jnp.asarray(np.random.default_rng(0).random((2, 8, 12, 4)), jnp.float32)
+    tokens = jnp.array([[2, 5, 6, 3, 0], [2, 7, 3, 0, 0]])
+    network = CodeRestorer(EncoderDecoder(3, 8, 4, (4,), 32, residual=False), Recurrent(60, 6, 4))
+    assert (network.channels, network.multiple, network.scale) == (3, 4, 1)
+    params = jax.jit(lambda key: network.init(key, images, labels=tokens, train=True))(jax.random.key(0))
+    apply = jax.jit(lambda told: network.apply(params, images, labels=told, train=False))
+    own, other = apply(tokens), apply(tokens.at[1].set(tokens[0]))
+    np.testing.assert_array_equal(own[0], other[0])
+    assert (np.abs(own[1] - other[1]).max(axis=-1) > 0).all()
+
+
+def test_a_network_without_a_code_is_refused():
+    with pytest.raises(ConfigError, match="DnCNN has no code"):
+        CodeRestorer(DnCNN(3), Recurrent(60, 6, 4))
 
 
 def test_a_run_without_captions_refuses_a_sentence(tmp_path):
