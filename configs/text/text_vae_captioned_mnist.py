@@ -38,7 +38,7 @@ def get_config(arg: str = "") -> ConfigDict:
         embedding_dim=8 if smoke else 32,
         summary="mean",
     )
-    latents, fused, widths = (2, 8, (8,)) if smoke else (16, 128, (32, 64))
+    latents, fused, widths = (2, 8, (8,)) if smoke else (8, 128, (32, 64))
     config.task = dict(
         cls="jgr.tasks.vae.VAE",
         captions=True,
@@ -59,10 +59,16 @@ def get_config(arg: str = "") -> ConfigDict:
                 channels=3,
                 latent_dim=fused,
                 widths=widths,
+                modulated=True,
             ),
         ),
         prior=dict(cls="jgr.models.captioned.Prior", text_encoder=text, latent_dim=latents),
-        likelihood=dict(cls="jgr.losses.likelihoods.Gaussian", scale=0.3),
+        likelihood=dict(cls="jgr.losses.likelihoods.Gaussian", scale=0.5),
+        objective=dict(
+            cls="jgr.losses.variational.ELBO",
+            # Latents are dear at first: else they tell the decoder all, and it never learns to read.
+            annealing=dict(cls="jgr.losses.variational.Annealing", start=20.0, steps="50%"),
+        ),
         optimizer=dict(rule=dict(cls="optax.adam"), learning_rate=1e-3, schedule=dict(decay="cosine"), clip_norm=100.0),
     )
     config.train = dict(

@@ -53,7 +53,7 @@ class Bound(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Annealing:
-    """How the weight of the KL rises over the training, as a share of beta.
+    """How the weight of the KL rises, or falls, over the training, as a share of beta.
 
     Args:
         kind: "linear": once from 0 to 1 (Bowman et al. 2016, section 3.1). "cyclical": again and again, with a
@@ -61,14 +61,19 @@ class Annealing:
         steps: Of the rise, or of all cycles together.
         cycles: Of the cyclical one.
         rise: Share of a cycle in which it rises.
+        start: The share that it begins with. From one above 1 it falls: while latents are dear, a decoder that is told
+            labels or captions learns to make the most of those, and latents come to tell what they leave open.
     """
 
     kind: Literal["linear", "cyclical"] = "linear"
     steps: Duration = "50%"  # type: ignore[assignment]  # steps, once built from a config
     cycles: int = 4
     rise: float = 0.5
+    start: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.start < 0.0:
+            raise ConfigError(f"start = {self.start} must be at least 0")
         if isinstance(self.steps, str):
             raise ConfigError(f"steps = {self.steps!r}: outside a config, give the steps themselves")
         if self.cycles < 1:
@@ -77,12 +82,14 @@ class Annealing:
             raise ConfigError(f"rise = {self.rise} must be a share above 0 and at most 1")
 
     def __call__(self, step: Int[Array, ""] | int) -> Float[Array, ""]:
-        """The share at a step, in [0, 1]; 1 after the last."""
-        share = jnp.asarray(step, jnp.float32) / max(self.steps, 1)
+        """The share at a step, from `start` to 1; 1 after the last."""
+        done = jnp.asarray(step, jnp.float32) / max(self.steps, 1)
         if self.kind == "linear":
-            return jnp.clip(share, 0.0, 1.0)
-        within = (share * self.cycles) % 1.0
-        return jnp.where(share >= 1.0, 1.0, jnp.clip(within / self.rise, 0.0, 1.0))
+            way = jnp.clip(done, 0.0, 1.0)
+        else:
+            within = (done * self.cycles) % 1.0
+            way = jnp.where(done >= 1.0, 1.0, jnp.clip(within / self.rise, 0.0, 1.0))
+        return self.start + (1.0 - self.start) * way
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,11 @@ from jaxtyping import Array, Float
 from jgr.errors import ConfigError
 from jgr.images import to_signed
 from jgr.layers import Conv, ConvTranspose
+from jgr.layers.fusion import Fusion
 from jgr.losses.gaussian import DiagonalGaussian
 from jgr.models.vae_inputs import Labels, one_hot, require_positive
+
+Hidden = Float[Array, "batch height width features"]
 
 _weight_init = nn.initializers.he_normal()  # of ReLU layers
 
@@ -74,6 +77,9 @@ class Decoder(nn.Module):
         latent_dim: Length of a latent vector.
         widths: Channels of the levels, from the finest to the coarsest, as the encoder's.
         num_classes: Labels, 0 to `num_classes - 1`, are joined to the latent, one value a class; None for none.
+        modulated: Whether latents, and labels, also scale and shift the features of every level (Chen et al. 2019,
+            arXiv:1810.01365, without the batch norm), so that one of them can say how strong another's shape is: a
+            colour, for one.
         brightness: Mean of the data's values: where outputs are logits, they begin near its own. 0.5 begins at 0.
         dtype: Of the computation; promoted from inputs and parameters when None.
 
@@ -86,6 +92,7 @@ class Decoder(nn.Module):
     latent_dim: int = 64
     widths: tuple[int, ...] = (64, 128)
     num_classes: int | None = None
+    modulated: bool = False
     brightness: float = 0.5
     dtype: Dtype | None = None
 
@@ -110,12 +117,16 @@ class Decoder(nn.Module):
         if latents.shape[1] != self.latent_dim:
             raise ConfigError(f"decoder: latents of length {latents.shape[1]}, but latent_dim = {self.latent_dim}")
         side, features = self.image_size // 2 ** len(self.widths), self.widths[-1]
-        hidden = jnp.concatenate([latents, one_hot(labels, self.num_classes, len(latents))], axis=-1)
-        hidden = nn.relu(nn.Dense(side**2 * features, kernel_init=_weight_init, dtype=self.dtype)(hidden))
-        hidden = hidden.reshape(-1, side, side, features)
+        told = jnp.concatenate([latents, one_hot(labels, self.num_classes, len(latents))], axis=-1)
+
+        def modulated(hidden: Hidden) -> Hidden:
+            return Fusion("film", hidden.shape[-1], dtype=self.dtype)(hidden, told) if self.modulated else hidden
+
+        hidden = nn.relu(nn.Dense(side**2 * features, kernel_init=_weight_init, dtype=self.dtype)(told))
+        hidden = modulated(hidden.reshape(-1, side, side, features))
         for features in self.widths[-2::-1]:
             layer = ConvTranspose(features, (4, 4), (2, 2), kernel_init=_weight_init, dtype=self.dtype)
-            hidden = nn.relu(layer(hidden))
+            hidden = modulated(nn.relu(layer(hidden)))
         bias_init = nn.initializers.constant(math.log(self.brightness / (1.0 - self.brightness)))
         outputs = ConvTranspose(self.channels, (4, 4), (2, 2), bias_init=bias_init, dtype=self.dtype)(hidden)
         return outputs.astype("float32")

@@ -206,7 +206,8 @@ class VAE(Task):
 
     def concern(self, metrics: Mapping[str, float]) -> str | None:
         """Posterior collapse: the decoder does without the latents (Bowman et al. 2016, section 3.1)."""
-        if metrics["vae/kl"] < _COLLAPSED and metrics.get("vae/beta", 1.0) > 0.0:
+        beta, last = metrics.get("vae/beta", 1.0), getattr(self.objective, "beta", 1.0)
+        if metrics["vae/kl"] < _COLLAPSED and 0.0 < beta < 1.001 * last:  # above it an annealing makes latents dear
             return (
                 f"posterior collapse: vae/kl is {metrics['vae/kl']:.2g} nats, that of no latent above "
                 f"{metrics['vae/largest_kl']:.2g}, and {metrics['vae/active_units']:.0f} of {self._latent_dim} latents "

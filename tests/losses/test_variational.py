@@ -186,6 +186,8 @@ def test_annealing():
     np.testing.assert_allclose(
         [cyclical(s) for s in (0, 5, 20, 25, 30, 99, 100, 500)], [0, 0.4, 1, 0, 0.4, 1, 1, 1], atol=1e-6
     )
+    falling = Annealing(steps=100, start=9.0)
+    np.testing.assert_allclose([falling(s) for s in (0, 25, 100, 1000)], [9, 7, 1, 1], atol=1e-6)
 
 
 def test_annealing_weighs_the_divergence(model, images):
@@ -204,6 +206,7 @@ def test_annealing_weighs_the_divergence(model, images):
         (lambda: ELBO(num_samples=0), "num_samples = 0 must be at least 1"),
         (lambda: Annealing(), "steps = '50%': outside a config"),
         (lambda: Annealing(steps=5, rise=0.0), "rise = 0.0 must be a share"),
+        (lambda: Annealing(steps=5, start=-1.0), "start = -1.0 must be at least 0"),
         (lambda: Annealing(steps=5, cycles=0), "cycles = 0 must be at least 1"),
     ],
 )

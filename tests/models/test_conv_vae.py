@@ -70,6 +70,32 @@ def test_the_decoder_is_pytorchs():
     np.testing.assert_allclose(applied(DECODER, variables, LATENTS), hidden.permute(0, 2, 3, 1), atol=1e-4)
 
 
+def test_a_modulated_decoder_scales_features_by_latents():
+    torch = pytest.importorskip("torch")
+    network = DECODER.clone(modulated=True)
+    variables = drawn(network, LATENTS)
+    params = jax.tree.map(np.asarray, variables["params"])
+
+    def dense(leaves, told):
+        return told @ leaves["kernel"] + leaves["bias"]
+
+    def modulated(name, hidden):  # [n, features, height, width]
+        scale, shift = (dense(params[name][part], np.asarray(LATENTS))[..., None, None] for part in ("scale", "shift"))
+        return hidden * (1 + torch.tensor(scale)) + torch.tensor(shift)
+
+    def enlarged(name, hidden):
+        kernel = torch.tensor(params[name]["kernel"][::-1, ::-1].copy()).permute(2, 3, 0, 1)
+        return torch.nn.functional.conv_transpose2d(
+            hidden, kernel, torch.tensor(params[name]["bias"]), stride=2, padding=1
+        )
+
+    coarsest = torch.tensor(dense(params["Dense_0"], np.asarray(LATENTS)).reshape(3, 3, 3, 6)).permute(0, 3, 1, 2)
+    hidden = modulated("Fusion_0", torch.relu(coarsest))
+    hidden = modulated("Fusion_1", torch.relu(enlarged("ConvTranspose_0", hidden)))
+    outputs = enlarged("ConvTranspose_1", hidden).permute(0, 2, 3, 1)
+    np.testing.assert_allclose(applied(network, variables, LATENTS), outputs, atol=1e-4)
+
+
 @pytest.mark.parametrize(("side", "widths"), [(28, (4, 6)), (24, (4, 6, 8)), (2, (3,))])
 def test_any_side_that_can_be_halved(side, widths):
     encoder = Encoder(latent_dim=5, widths=widths)
