@@ -16,8 +16,10 @@ from jaxtyping import Array, Float, Key
 from jgr.errors import ConfigError
 from jgr.images import from_signed, to_signed
 from jgr.layers import Conv, ConvTranspose, heads
+from jgr.layers.fusion import Fusion
 
 Images = Float[Array, "batch height width channels"]
+Latents = Float[Array, "batch latent"]
 Resized = Float[Array, "batch new_height new_width features"]
 
 _weight_init = nn.initializers.normal(0.02)  # section 4
@@ -34,6 +36,8 @@ class Generator(nn.Module):
         latent_dim: Length of a latent vector.
         width: Channels of the finest hidden level, half the image's size; they double with every coarser level.
         max_width: Upper bound of a level's channels.
+        modulated: Whether scale and shift of each batch norm are made of the latents by matrices (self-modulation, Chen
+            et al. 2019, arXiv:1810.01365, with linear maps), so that what a generator is told reaches all levels.
         dtype: Of the computation; promoted from inputs and parameters when None.
         remat: Whether the gradient computes each level again instead of keeping what it needs: less memory, more time.
 
@@ -46,6 +50,7 @@ class Generator(nn.Module):
     latent_dim: int = 100
     width: int = 64
     max_width: int = 512
+    modulated: bool = False
     dtype: Dtype | None = None
     remat: bool = False
 
@@ -66,18 +71,26 @@ class Generator(nn.Module):
         *finer, coarsest = _level_widths(self)
         side = self.image_size >> (len(finer) + 1)
         hidden = nn.Dense(side * side * coarsest, use_bias=False, kernel_init=_weight_init, dtype=self.dtype)(latents)
-        hidden = nn.relu(_batch_norm(train, self.dtype)(hidden.reshape(-1, side, side, coarsest)))
+        hidden = nn.relu(_normalised(self, hidden.reshape(-1, side, side, coarsest), latents, train))
         for features in reversed(finer):
             level = partial(_enlarged, features=features, train=train)
-            hidden = (nn.remat(level) if self.remat else level)(self, hidden)
+            hidden = (nn.remat(level) if self.remat else level)(self, hidden, latents)
         last = ConvTranspose(self.channels, (4, 4), (2, 2), kernel_init=_weight_init, dtype=self.dtype)
         return from_signed(nn.tanh(last(hidden)).astype("float32"))
 
 
-def _enlarged(module: Generator, hidden: Images, features: int, train: bool) -> Resized:
+def _enlarged(module: Generator, hidden: Images, latents: Latents, features: int, train: bool) -> Resized:
     """A level of the generator."""
     layer = ConvTranspose(features, (4, 4), (2, 2), use_bias=False, kernel_init=_weight_init, dtype=module.dtype)
-    return nn.relu(_batch_norm(train, module.dtype)(layer(hidden)))
+    return nn.relu(_normalised(module, layer(hidden), latents, train))
+
+
+def _normalised(module: Generator, hidden: Images, latents: Latents, train: bool) -> Images:
+    """Batch norm, with its own scale and shift or those that latents say."""
+    if not module.modulated:
+        return _batch_norm(train, module.dtype)(hidden)
+    norm = _batch_norm(train, module.dtype, use_scale=False, use_bias=False)
+    return Fusion("film", hidden.shape[-1], dtype=module.dtype)(norm(hidden), latents)
 
 
 class Discriminator(nn.Module):
@@ -147,8 +160,16 @@ def _level_widths(module: Generator | Discriminator) -> list[int]:
     return [min(module.width << level, module.max_width) for level in range(num_levels)]
 
 
-def _batch_norm(train: bool, dtype: Dtype | None) -> nn.BatchNorm:
-    return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=dtype, scale_init=_scale_init)
+def _batch_norm(train: bool, dtype: Dtype | None, use_scale: bool = True, use_bias: bool = True) -> nn.BatchNorm:
+    return nn.BatchNorm(
+        not train,
+        momentum=0.9,
+        epsilon=1e-5,
+        dtype=dtype,
+        use_scale=use_scale,
+        use_bias=use_bias,
+        scale_init=_scale_init,
+    )
 
 
 def _scale_init(key: Key[Array, ""], shape: Sequence[int], dtype: Dtype = jnp.float32) -> Float[Array, "..."]:

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -164,3 +166,23 @@ def test_a_head_takes_the_place_of_the_last_matrix():
     assert (jnp.abs(other - logits) > 1e-4).tolist() == [True, False]
     with pytest.raises(ConfigError, match="would not see the labels"):
         Discriminator(image_size=8, width=4).init(jax.random.key(1), images, labels=labels, train=True)
+
+
+def test_a_modulated_batch_norm_has_scale_and_shift_of_the_latents():
+    plain = Generator(image_size=24, channels=2, latent_dim=3, width=4)
+    modulated = plain.clone(modulated=True)
+    latents = jax.random.normal(jax.random.key(0), (5, 3))
+    variables = jax.jit(partial(modulated.init, train=True))(jax.random.key(1), latents)
+    params, kept = variables["params"], {"batch_stats": variables["batch_stats"]}
+
+    @partial(jax.jit, static_argnums=0)
+    def made(module, params):
+        return module.apply({"params": params, **kept}, latents, train=False)
+
+    images = made(modulated, params)
+    for row, latent in enumerate(latents):  # to a generator whose batch norms have what this latent says
+        own = {name: leaves for name, leaves in params.items() if not name.startswith("Fusion")}
+        for name in ("Fusion_0", "Fusion_1"):
+            scale, shift = (latent @ params[name][k]["kernel"] + params[name][k]["bias"] for k in ("scale", "shift"))
+            own[name.replace("Fusion", "BatchNorm")] = {"scale": 1 + scale, "bias": shift}
+        np.testing.assert_allclose(made(plain, own)[row], images[row], atol=1e-6)
