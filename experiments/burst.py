@@ -22,7 +22,7 @@ def get_study() -> Study:
             "each axis. The first shot is the same in all rows, but the protocol is another for each number of shots, "
             "so that no two columns of numbers of shots are told apart.",
             "average: each shot is moved by whole pixels to where it agrees with the first best, and the mean is "
-            "taken. stacked: the network has the shots as channels, as they come.",
+            "taken. attention: so moved, too, and told the network as a set; stacked: as channels, as they come.",
         ),
         pictures=True,
     )

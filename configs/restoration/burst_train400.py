@@ -42,10 +42,11 @@ def get_config(arg: str = "") -> ConfigDict:
     shots = dict(
         cls="jgr.models.burst.ShotSet",
         network=network,
-        width=4 if smoke else 24,
-        depth=1 if smoke else 3,
+        width=4 if smoke else 16,
+        depth=1 if smoke else 2,
         pooling=way,
         heads=2 if smoke else 4,
+        align=2,
     )
     degradation = dict(
         cls="jgr.degradations.burst.Burst",
@@ -71,7 +72,7 @@ def get_config(arg: str = "") -> ConfigDict:
             ),
         )
         config.train = dict(
-            num_steps=2 if smoke else 2500,
+            num_steps=2 if smoke else 2000,
             batch_size=4 if smoke else 8,
             log_every=1 if smoke else 50,
             checkpoint_every=1 if smoke else 500,
