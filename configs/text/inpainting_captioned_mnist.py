@@ -6,7 +6,9 @@
     jgr restore runs/inpainting hole.png --mask=mask.png --text="a thick red seven leaning left" --out=restored
 
 A window of half the height and width is known, and all around it is painted; with the argument "pixels" each pixel is
-known with probability 1/4. "blind" leaves the sentences out, for comparison. Not measured in full yet.
+known with probability 1/4, which is not measured yet. "blind" leaves the sentences out, for comparison. An
+encoder-decoder whose code sees all of the window and is told the whole sentence: results/captioned_inpainting, 21.38 dB
+(20.81 without sentences), and 62 % of the digits are taken for what they were (42 %); means of three seeds.
 """
 
 from ml_collections import ConfigDict
