@@ -27,7 +27,8 @@ BACKGROUNDS = {"black": (0, 0, 0), "gray": (110, 110, 110), "navy": (20, 30, 120
 """Colours behind them."""
 
 _CHUNK = 512  # records that are written at once, and kept
-_KEPT = 256  # chunks, of all sets: 300 MB of images of 28x28
+_KEPT = 256  # chunks, of all sets
+_KEPT_BYTES = 2**29  # sets of larger images are not kept
 
 _SHIFT = 4  # pixels; MNIST leaves as many around a digit
 
@@ -104,9 +105,20 @@ class CaptionedMNIST:
         Those of a set that is not too large are kept, for whatever else reads an equal set in this process: the
         vocabulary is made of captions that training reads again, and so do the other runs of a study.
         """
-        if len(self) > _CHUNK * _KEPT:
+        if not self._kept:
             return self._written(indices)
-        return [dict(_kept(self, int(index) // _CHUNK)[int(index) % _CHUNK]) for index in indices]
+        return [dict(_chunk(self, int(index) // _CHUNK)[int(index) % _CHUNK]) for index in indices]
+
+    @functools.cached_property
+    def _kept(self) -> bool:
+        try:
+            hash(self)
+        except TypeError:  # digits of which it cannot be told whether they equal others
+            return False
+        if not 0 < len(self) <= _CHUNK * _KEPT:
+            return False
+        (first,) = read_records(self.digits, [0])
+        return len(self) * 3 * first["image"].nbytes <= _KEPT_BYTES
 
     def _written(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         records = read_records(self.digits, indices)
@@ -142,9 +154,9 @@ class CaptionedMNIST:
 
 
 @functools.lru_cache(_KEPT)
-def _kept(source: CaptionedMNIST, chunk: int) -> list[dict[str, Any]]:
-    """The records of a chunk, whose images cannot be written to."""
-    records = source._written(range(chunk * _CHUNK, min((chunk + 1) * _CHUNK, len(source))))
+def _chunk(source: CaptionedMNIST, number: int) -> list[dict[str, Any]]:
+    """Records that are kept, whose images cannot be written to."""
+    records = source._written(range(number * _CHUNK, min((number + 1) * _CHUNK, len(source))))
     for record in records:
         record["image"].flags.writeable = False
     return records
