@@ -4,8 +4,11 @@
     jgr evaluate runs/burst
 
 An argument says how many shots there are, 4 unless it does, and how the network is told: as a set by "attention", as
-here, as a set whose "mean" counts, or "stacked" as channels: "burst_train400.py:8,stacked". "average" is no network but
-the mean of the shots, after each was moved to where it fits best. Not measured yet.
+here, as a set whose "mean" counts, or "stacked" as channels: "burst_train400.py:8,stacked". Shots of a set are aligned
+first. "average" is no network but the mean of the shots, after each was moved to where it fits best.
+
+results/burst, on BSD68, dB of 1, 2, 4 and 8 shots: 24.88, 25.66, 26.86, 28.34; averages 14.91, 17.58, 20.37, 23.20; 8
+stacked as they come 24.99. "mean" is not measured yet.
 `JGR_DATA` names the folder with `denoising/train400` and `denoising/bsd68`.
 """
 
