@@ -203,7 +203,7 @@ def test_collapse_is_told():
     assert concern is not None
     assert "posterior collapse" in concern
     assert "of 3 latents are active" in concern
-    dear = {name: float(value) for name, value in metrics.items()} | {"vae/beta": 5.0}
+    dear = {name: float(value) for name, value in metrics.items()} | {"vae/beta": 400.0}
     assert task.concern(dear) is None, "an annealing from above makes latents dear on purpose"
     black_and_white = batch | {"image": jnp.round(batch["image"])}
     _, healthy = trained(vae(optimizer=Optimizer(learning_rate=1e-2)), 300, black_and_white)
