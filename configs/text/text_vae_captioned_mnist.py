@@ -66,7 +66,7 @@ def get_config(arg: str = "") -> ConfigDict:
         likelihood=dict(cls="jgr.losses.likelihoods.Gaussian", scale=0.5),
         objective=dict(
             cls="jgr.losses.variational.ELBO",
-            # Latents are dear at first: else they tell the decoder all, and it never learns to read.
+            # Latents are dear at first: of a constant weight they told the decoder colours and digits, not the caption.
             annealing=dict(cls="jgr.losses.variational.Annealing", start=20.0, steps="50%"),
         ),
         optimizer=dict(rule=dict(cls="optax.adam"), learning_rate=1e-3, schedule=dict(decay="cosine"), clip_norm=100.0),

@@ -61,8 +61,8 @@ class Annealing:
         steps: Of the rise, or of all cycles together.
         cycles: Of the cyclical one.
         rise: Share of a cycle in which it rises.
-        start: The share that it begins with. From one above 1 it falls: while latents are dear, a decoder that is told
-            labels or captions learns to make the most of those, and latents come to tell what they leave open.
+        start: The share that it begins with. From one above 1 it falls: meant for decoders that are told labels or
+            captions, which do little of that where latents tell them all from the beginning.
     """
 
     kind: Literal["linear", "cyclical"] = "linear"

@@ -31,7 +31,8 @@ class EncoderDecoder(nn.Module):
 
     With input channels c', output channels c, widths w_1 … w_n, patches of p pixels, code d and m = (p / 2^n)^2 w_n it
     has  sum_i (9 w_(i-1) w_i + 2 w_i) + (m d + d) + (d m + m) + sum_i (9 w_(i+1) w_i + 2 w_i) + (9 w_1 c + c)
-    parameters, where w_0 = c' and w_(n+1) = w_n. Without skips between the levels it is meant as a baseline.
+    parameters, where w_0 = c' and w_(n+1) = w_n; what codes are told adds those of the fusion. Without skips between
+    the levels it is meant as a baseline.
 
     A larger image is cut into patches every `stride` pixels, after reflection at the bottom and the right; where the
     restored patches overlap they are averaged.

@@ -79,7 +79,7 @@ class Restoration(Task):
             `all_stages`; 0 to train on the last alone.
         adversarial: An adversarial term; None for none.
         captions: Whether the network is told captions: it is given `tokens` as `labels`, see
-            `jgr.models.captioned.Restorer`.
+            `jgr.models.captioned.Restorer` and `CodeRestorer`.
     """
 
     network: nn.Module
