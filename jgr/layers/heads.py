@@ -16,8 +16,8 @@ from jgr.layers.spectral import normalised
 
 Features = Float[Array, "batch features"]
 Labels = Int[Array, "batch *length"] | None
-"""Or a caption's tokens in their place."""
-Judgement = Float[Array, "batch"] | tuple[Float[Array, "batch"], Float[Array, "batch classes"]]
+"""Or, in their place, the tokens of a caption, [batch, length], or of several, [batch, captions, length]."""
+Judgement = Float[Array, "batch *captions"] | tuple[Float[Array, "batch"], Float[Array, "batch classes"]]
 """Logits, positive for real; from `Auxiliary` with those of the classes."""
 
 

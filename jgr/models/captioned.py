@@ -6,7 +6,7 @@ encoder of its own, which its own optimiser trains.
 
 import inspect
 import zlib
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -88,6 +88,9 @@ class Generator(nn.Module):
 class Head(nn.Module):
     """A discriminator's head that is told captions: features through a matrix, fused with a text's vector, to a logit.
 
+    It can be asked about several captions of each image at once, [batch, captions, length]: an image's features are
+    then computed once, and `judges_several` says so to a task.
+
     Args:
         text_encoder: See `jgr.models.text_encoders`.
         fusion: How, see `jgr.layers.fusion.Fusion`.
@@ -97,6 +100,8 @@ class Head(nn.Module):
     Raises:
         ConfigError: If the width is below 1, or it is given no tokens.
     """
+
+    judges_several: ClassVar[bool] = True
 
     text_encoder: nn.Module
     fusion: Kind = "concat"
@@ -110,15 +115,22 @@ class Head(nn.Module):
 
     @nn.compact
     def __call__(
-        self, features: Float[Array, "batch features"], *, labels: Tokens | None, train: bool
-    ) -> Float[Array, "batch"]:
+        self,
+        features: Float[Array, "batch features"],
+        *,
+        labels: Int[Array, "batch *captions length"] | None,
+        train: bool,
+    ) -> Float[Array, "batch *captions"]:
         """Float32 logits of features and tokens; see `jgr.layers.heads`."""
         if labels is None:
             raise ConfigError("discriminator: this head needs captions; set config.task.captions")
-        text = self.text_encoder(labels, labels != PAD, train=train)
+        *asked, length = labels.shape
+        tokens = labels.reshape(-1, length)
+        text = self.text_encoder(tokens, tokens != PAD, train=train)
         hidden = nn.leaky_relu(nn.Dense(self.width, dtype=self.dtype, name="features")(features), 0.2)
+        hidden = jnp.repeat(hidden, len(tokens) // len(hidden), axis=0)
         hidden = nn.leaky_relu(Fusion(self.fusion, self.width, dtype=self.dtype, name="fusion")(hidden, text), 0.2)
-        logits: Array = nn.Dense(1, dtype=self.dtype, name="logit")(hidden)[:, 0]
+        logits: Array = nn.Dense(1, dtype=self.dtype, name="logit")(hidden).reshape(asked)
         return logits.astype("float32")
 
 

@@ -424,15 +424,17 @@ class GAN(Task):
         own = params["discriminator"]
         reals = self._players.augmented(batch["image"], keys, REAL, strength)
         shown = self._players.augmented(fakes, keys, FAKE, strength)
-        real = self._players.judge(own, model_state, reals, batch)
-        fake = self._players.judge(own, real.model_state, shown, batch)
-        metrics = {"real_logits": real.logits.mean(), "fake_logits": fake.logits.mean()}
-        loss, judged_state = self.loss.discriminator(real.logits, fake.logits), fake.model_state
         if self.captions is not None and self.captions.weight:
             told, there = self.captions.wrong(batch, folded(keys, WRONG))
-            wrong = self._players.judge(own, judged_state, reals, {**batch, "tokens": told})
-            judged_state, metrics["wrong_logits"] = wrong.model_state, wrong.logits.mean()
+            real, wrong = self._players.judge_both(own, model_state, reals, batch, told)
+            fake = self._players.judge(own, wrong.model_state, shown, batch)
             loss = self.captions.loss(self.loss, real.logits, fake.logits, wrong.logits, there)
+            metrics = {"wrong_logits": wrong.logits.mean()}
+        else:
+            real = self._players.judge(own, model_state, reals, batch)
+            fake = self._players.judge(own, real.model_state, shown, batch)
+            loss, metrics = self.loss.discriminator(real.logits, fake.logits), {}
+        metrics |= {"real_logits": real.logits.mean(), "fake_logits": fake.logits.mean()}
         if self.augmentation is not None:
             # Where the loss is of differences of logits alone, a logit's own sign says nothing.
             logits = real.logits - fake.logits if self.loss.pairs else real.logits
@@ -444,7 +446,7 @@ class GAN(Task):
             loss += self.auxiliary.discriminator * metrics["class_loss"]
         eager = tuple(name for name, penalty in self.penalties.items() if penalty.interval == 1)
         values = self._penalties(eager, own, model_state, batch, fakes, keys, strength)
-        return sum(values.values(), loss), ({"discriminator": judged_state["discriminator"]}, metrics | values)
+        return sum(values.values(), loss), ({"discriminator": fake.model_state["discriminator"]}, metrics | values)
 
     def _generator_loss(
         self,

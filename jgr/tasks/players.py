@@ -148,6 +148,28 @@ class Players:
         logits, classes = judged if isinstance(judged, tuple) else (judged, None)
         return Judgement(logits, classes, model_state | {"discriminator": changed})
 
+    def judge_both(
+        self,
+        params: Tree,
+        model_state: dict[str, Tree],
+        images: Images,
+        batch: Mapping[str, Array],
+        wrong: Int[Array, "batch length"],
+    ) -> tuple[Judgement, Judgement]:
+        """`judge` of the batch's captions and of wrong ones, on the same images.
+
+        Features of an image do not depend on its caption, so one pass makes them where the discriminator's head takes
+        several captions: its `judges_several`.
+        """
+        assert self.condition_name is not None
+        own = batch[self.condition_name]
+        if getattr(getattr(self.discriminator, "head", None), "judges_several", False):
+            both = self.judge(params, model_state, images, {self.condition_name: jnp.stack([own, wrong], axis=1)})
+            right, wronged = (dataclasses.replace(both, logits=both.logits[:, i]) for i in range(2))
+            return right, wronged
+        right = self.judge(params, model_state, images, batch)
+        return right, self.judge(params, right.model_state, images, {self.condition_name: wrong})
+
     def augmented(self, images: Images, keys: Key[Array, "batch"], purpose: int, strength: Float[Array, ""]) -> Images:
         """Images as the discriminator sees them."""
         return images if self.augmentation is None else self.augmentation(images, folded(keys, purpose), strength)

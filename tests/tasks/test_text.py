@@ -311,6 +311,38 @@ def test_a_head_without_captions_is_an_error():
         jax.eval_shape(functools.partial(network.init, train=True), jax.random.key(0), jnp.zeros((2, 8, 8, 3)))
 
 
+class _OneCaption(captioned.Head):
+    judges_several = False
+
+
+def test_right_and_wrong_captions_are_judged_as_by_two_passes():
+    batch = records(8)
+    stepped = {}
+    for kind in (captioned.Head, _OneCaption):
+        head = kind(Recurrent(60, 6, 4), "film", 8)
+        task = GAN(
+            captions=MatchingAware(),
+            generator=captioned.Generator(
+                dcgan.Generator(image_size=8, channels=3, latent_dim=8, width=4), Recurrent(60, 6, 4)
+            ),
+            discriminator=dcgan.Discriminator(image_size=8, channels=3, width=4, head=head),
+            loss=adversarial.hinge,
+        )
+        state = jax.jit(task.init)(jax.random.key(0), batch)
+        step = jax.jit(task.step)
+        stepped[kind] = step(state, jax.tree.map(lambda leaf: leaf[None], batch), jax.random.key(1))
+    (together, metrics), (apart, expected) = stepped.values()
+    assert metrics["discriminator/wrong_logits"] != metrics["discriminator/real_logits"]
+    for name in ("real_logits", "wrong_logits", "fake_logits", "loss", "gradient_norm"):
+        np.testing.assert_allclose(metrics[f"discriminator/{name}"], expected[f"discriminator/{name}"], rtol=1e-4)
+    # Adam's first step has the gradients' signs, whatever their size: compared are the means of those.
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6),
+        together.opt_state["discriminator"],
+        apart.opt_state["discriminator"],
+    )
+
+
 def test_a_gan_that_is_told_no_captions_says_so(tmp_path):
     plain = GAN(
         generator=dcgan.Generator(image_size=8, channels=3, width=4), discriminator=dcgan.Discriminator(image_size=8)
