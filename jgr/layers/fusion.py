@@ -15,8 +15,9 @@ class Fusion(nn.Module):
     """Features h, of vectors or of every pixel alike, and a text t become features of one width, whatever the kind.
 
     "concat" is A [h; t] + b; "add" h + P t; "mul" h * (1 + P t); "film" h * (1 + P t) + Q t (Perez et al. 2018,
-    equation 1), with matrices P and Q and a bias. Where h has another width, a matrix without a bias comes before
-    "add", "mul" and "film". "concat" has one in any case: it is "add" after a matrix.
+    equation 1), with matrices P and Q and a bias. Where h has another width, a matrix comes before "add", "mul" and
+    "film", with a bias before "mul", which adds none of its own: noise of mean 0 alone, times what a text says, has
+    mean 0 whatever it says. "concat" has a matrix in any case: it is "add" after one.
 
     Args:
         kind: Which of them.
@@ -46,7 +47,7 @@ class Fusion(nn.Module):
         # Before it meets the pixels: a matrix of pixels that are all told the same would be computed again for each.
         told = text.reshape(len(text), *(1 for _ in hidden.shape[1:-1]), -1)
         if self.kind == "concat" or hidden.shape[-1] != self.features:
-            hidden = self._matrix("features_matrix", use_bias=False)(hidden)
+            hidden = self._matrix("features_matrix", use_bias=self.kind == "mul")(hidden)
         elif self.dtype is not None:
             hidden = hidden.astype(self.dtype)
         if self.kind in ("concat", "add"):

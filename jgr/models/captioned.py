@@ -31,15 +31,17 @@ class Generator(nn.Module):
     """A generator whose latents are fused with a text's vector.
 
     Args:
-        generator: Any unconditional generator.
+        generator: Any unconditional generator, whose `latent_dim` is the width of the fused vector.
         text_encoder: See `jgr.models.text_encoders`.
         fusion: How, see `jgr.layers.fusion.Fusion`.
+        latents: Length of a latent vector; as wide as the fused vector when None.
         dtype: What both compute in, where they do not say so themselves.
     """
 
     generator: nn.Module
     text_encoder: nn.Module
     fusion: Kind = "concat"
+    latents: int | None = None
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
@@ -49,7 +51,11 @@ class Generator(nn.Module):
 
     @property
     def latent_dim(self) -> int:
-        """Length of a latent vector: the generator's."""
+        """Length of a latent vector."""
+        return self._width if self.latents is None else self.latents
+
+    @property
+    def _width(self) -> int:
         return getattr(self.generator, "latent_dim", 0)
 
     @property
@@ -79,7 +85,7 @@ class Generator(nn.Module):
         """Standard normal latents and tokens to images in [0, 1]; `keys` is for a generator or a text that is drawn."""
         drawn = {"keys": None if keys is None else folded(keys, _TEXT)} if self.draws_text else {}
         text = self.text_encoder(labels, labels != PAD, train=train, **drawn)
-        fused = Fusion(self.fusion, self.latent_dim, dtype=self.dtype, name="fusion")(latents, text)
+        fused = Fusion(self.fusion, self._width, dtype=self.dtype, name="fusion")(latents, text)
         of_network = {"keys": keys} if getattr(self.generator, "draws", False) else {}
         images: Array = self.generator(fused, **of_network, train=train)
         return images

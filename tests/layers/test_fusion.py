@@ -36,7 +36,7 @@ def test_it_is_its_equation_at_every_pixel(kind, space, channels):
             both = np.concatenate([matrices["features_matrix"], matrices["shift"]])
             wanted = np.concatenate([h, t]) @ both + biases["shift"]
         else:
-            h = h @ matrices["features_matrix"] if channels != 4 else h
+            h = h @ matrices["features_matrix"] + biases.get("features_matrix", 0.0) if channels != 4 else h
             scale = 1 + t @ matrices["scale"] + biases["scale"] if kind in ("mul", "film") else 1.0
             shift = t @ matrices["shift"] + biases["shift"] if kind in ("add", "film") else 0.0
             wanted = h * scale + shift
@@ -47,6 +47,17 @@ def test_film_alone_has_a_second_matrix_of_the_text():
     counts = {kind: sum(leaf.size for leaf in jax.tree.leaves(fused(kind, drawn((3, 4)))[0])) for kind in KINDS}
     of_text, of_features = 5 * 4 + 4, 4 * 4
     assert counts == {"concat": of_features + of_text, "add": of_text, "mul": of_text, "film": 2 * of_text}
+
+
+def test_what_a_text_multiplies_has_a_bias_where_it_has_a_matrix():
+    """Features of mean 0 would otherwise keep it whatever the text says."""
+    params = {kind: fused(kind, drawn((3, 6)))[0] for kind in KINDS}
+    assert {kind: "bias" in own["features_matrix"] for kind, own in params.items()} == {
+        "concat": False,
+        "add": False,
+        "mul": True,
+        "film": False,
+    }
 
 
 def test_impossible_ones_are_refused():
