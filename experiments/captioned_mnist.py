@@ -18,13 +18,14 @@ def get_study() -> Study:
     """The study."""
     arms = []
     for model, config, overrides in (
-        ("gan", "gan", {"train.num_steps": "5 epochs"}),
-        ("cgan", "gan", {"train.num_steps": "5 epochs", "task.captions.weight": 0.0}),
-        ("vae", "vae", {"train.num_steps": "20 epochs"}),
+        ("gan", "gan", {"train.num_steps": "7 epochs"}),
+        ("cgan", "gan", {"train.num_steps": "7 epochs", "task.captions.weight": 0.0}),
+        ("vae", "vae", {"train.num_steps": "12 epochs"}),
     ):
         for fusion in FUSIONS:
             file, name = f"configs/text/text_{config}_captioned_mnist.py:{fusion}", f"{model}-{fusion}"
             weights = {"train.init_from.path": f"{RUNS}/{name}-s0"}
+            overrides = overrides | {"evaluation.seeds": (0,)}
             arms.append(Arm(name=name, config=file, overrides=overrides))
             arms.append(Arm(name=f"{name}-held-out", config=file, overrides=overrides | HELD_OUT | weights))
     return Study(

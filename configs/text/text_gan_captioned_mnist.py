@@ -1,4 +1,4 @@
-"""A GAN that draws digits by sentences (Reed et al. 2016, GAN-CLS, with the hinge loss), on captioned MNIST, 28x28.
+"""A GAN that draws digits by sentences (Reed et al. 2016, GAN-CLS, with R1), on captioned MNIST, 28x28.
 
     jgr data prepare mnist
     jgr train --config=configs/text/text_gan_captioned_mnist.py --workdir=runs/text_gan
@@ -37,7 +37,7 @@ def get_config(arg: str = "") -> ConfigDict:
         embedding_dim=8 if smoke else 32,
         summary="mean",
     )
-    adam = dict(rule=dict(cls="optax.adam", b1=0.5, b2=0.999), learning_rate=2e-4)
+    adam = dict(rule=dict(cls="optax.adam", b1=0.5, b2=0.99), learning_rate=1e-3)
     width = 4 if smoke else 32
     config.task = dict(
         cls="jgr.tasks.gan.GAN",
@@ -46,12 +46,14 @@ def get_config(arg: str = "") -> ConfigDict:
             cls="jgr.models.captioned.Generator",
             text_encoder=text,
             fusion=fusion,
+            latents=8 if smoke else 64,
             generator=dict(
                 cls="jgr.models.dcgan.Generator",
                 image_size=28,
                 channels=3,
                 latent_dim=16 if smoke else 128,
                 width=width,
+                modulated=True,
             ),
         ),
         discriminator=dict(
@@ -61,7 +63,8 @@ def get_config(arg: str = "") -> ConfigDict:
             width=width,
             head=dict(cls="jgr.models.captioned.Head", text_encoder=text, fusion=fusion, width=8 if smoke else 128),
         ),
-        loss="jgr.losses.adversarial.hinge",
+        loss="jgr.losses.adversarial.non_saturating",
+        penalties=dict(r1=dict(cls="jgr.losses.penalties.R1", gamma=0.2, interval=8)),
         generator_optimizer=adam,
         discriminator_optimizer=adam,
     )
