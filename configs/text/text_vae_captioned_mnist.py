@@ -81,10 +81,12 @@ def get_config(arg: str = "") -> ConfigDict:
         average=dict(half_life="50000 examples"),
     )
     classifier = dict(cls="jgr.metrics.captions.DigitClassifier")
+    digit = dict(cls="jgr.metrics.distribution.ClassifierAgreement", extractor=classifier)
     agreement = dict(cls="jgr.metrics.captions.AttributeAgreement")
     metrics = dict(
-        digit=dict(cls="jgr.metrics.distribution.ClassifierAgreement", extractor=classifier),
-        digit_real=dict(cls="jgr.metrics.distribution.ClassifierAgreement", extractor=classifier, real=True),
+        digit=digit,
+        digit_swapped=dict(digit, judged="swapped"),
+        digit_real=dict(digit, judged="real"),
         fd=dict(cls="jgr.metrics.distribution.FrechetDistance", extractor=classifier),
         fd_digit=dict(cls="jgr.metrics.distribution.PerClassFrechetDistance", extractor=classifier),
         fd_pixels=dict(cls="jgr.metrics.distribution.FrechetDistance"),

@@ -1,7 +1,7 @@
 """Metrics of generated against real images, as a config names them."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -216,11 +216,11 @@ class ClassifierAgreement(DistributionMetric):
     """Share of images in which a classifier sees the class that was asked for.
 
     Args:
-        real: Whether the real images are judged, with their labels, instead of the generated ones: what the classifier
-            itself reaches.
+        judged: "generated" images with the labels that they were drawn by; "swapped", the same with the label of the
+            next: what luck reaches; "real" ones with their own: what the classifier itself reaches.
     """
 
-    real: bool = False
+    judged: Literal["generated", "swapped", "real"] = "generated"
 
     higher_is_better: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"logits", "labels"})
@@ -229,14 +229,17 @@ class ClassifierAgreement(DistributionMetric):
 
     @property
     def name(self) -> str:
-        """See `DistributionMetric.name`; of real images it says so."""
-        return f"{super().name}_real" if self.real else super().name
+        """See `DistributionMetric.name`, and what is judged where it is not generated images with their own labels."""
+        return super().name if self.judged == "generated" else f"{super().name}_{self.judged}"
 
     def count(self, num_generated: int, num_real: int) -> int:
         """The images that are judged."""
-        return num_real if self.real else num_generated
+        return num_real if self.judged == "real" else num_generated
 
     def compute(self, reference: FeatureSet, generated: FeatureSet) -> float:
         """The share."""
-        judged = reference if self.real else generated
-        return float(np.mean(judged.logits.argmax(axis=1) == judged.labels[: len(judged.logits)]))
+        judged = reference if self.judged == "real" else generated
+        labels = judged.labels[: len(judged.logits)]
+        if self.judged == "swapped":
+            labels = np.roll(labels, -1)
+        return float(np.mean(judged.logits.argmax(axis=1) == labels))

@@ -326,7 +326,7 @@ def test_a_conditional_task_is_asked_for_the_labels_of_the_real_images():
     brightest = Brightest()
     metrics = {
         "agreement": ClassifierAgreement(extractor=brightest),
-        "real": ClassifierAgreement(extractor=brightest, real=True),
+        "real": ClassifierAgreement(extractor=brightest, judged="real"),
         "within": PerClassFrechetDistance(extractor=brightest),
     }
     scorer = Scorer(Labelled(), Evaluation(num_samples=400, metrics=metrics), TEST, ONE_DEVICE)

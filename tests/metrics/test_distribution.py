@@ -79,7 +79,7 @@ def test_protocols():
     assert KernelDistance().protocol(60_000, 9, "test") == "kd_pixels_u8_100x1000-seed2020_n50000_test"
     assert KernelDistance(num_subsets=0).protocol(9, 50_001, "test") == "kd_pixels_u8_full_n9_ref50000_test"
     assert Recall(max_images=20).protocol(60, 60, "test") == "recall_pixels_u8_k3_n20_ref20_test"
-    agreement = ClassifierAgreement(real=True)
+    agreement = ClassifierAgreement(judged="real")
     assert (agreement.count(5, 70), agreement.protocol(5, 70, "test")) == (70, "agreement_pixels_real_u8_n70_test")
     assert Precision().protocol(10, 10, "test") != Precision(k=5).protocol(10, 10, "test")
 
@@ -109,7 +109,10 @@ def test_agreement_is_the_share_of_labels_that_the_classifier_sees():
     made = FeatureSet.of(np.zeros((4, 2)), logits=logits, labels=np.array([0, 1, 2, 3]))
     real = FeatureSet.of(np.zeros((4, 2)), logits=logits, labels=np.array([0, 1, 2, 2]))
     assert ClassifierAgreement().compute(real, made) == 0.75
-    assert ClassifierAgreement(real=True).compute(real, made) == 1.0
+    assert ClassifierAgreement(judged="real").compute(real, made) == 1.0
+    behind = FeatureSet.of(np.zeros((4, 2)), logits=logits, labels=np.array([3, 0, 1, 2]))
+    assert ClassifierAgreement().compute(real, behind) == 0.25
+    assert ClassifierAgreement(judged="swapped").compute(real, behind) == 0.75
 
 
 @pytest.mark.parametrize(
