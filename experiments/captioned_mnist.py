@@ -18,8 +18,8 @@ def get_study() -> Study:
     """The study."""
     arms = []
     for model, config, overrides in (
-        ("gan", "gan", {"train.num_steps": "7 epochs"}),
-        ("cgan", "gan", {"train.num_steps": "7 epochs", "task.captions.weight": 0.0}),
+        ("gan", "gan", {"train.num_steps": "6 epochs"}),
+        ("cgan", "gan", {"train.num_steps": "6 epochs", "task.captions.weight": 0.0}),
         ("vae", "vae", {"train.num_steps": "12 epochs"}),
     ):
         for fusion in FUSIONS:
