@@ -3,7 +3,7 @@ r"""Digits drawn by sentences: a GAN, a conditional GAN and a VAE, each with sev
 jgr data prepare mnist
 jgr experiment experiments/captioned_mnist.py
 jgr sample runs/captioned_mnist/gan-mul-10-epochs-s0 --num=8 --out=results/captioned_mnist/sentences.png \
-  --text "a thick red seven leaning left" "a thin 4 on navy" "a wide green zero on gray" \
+  --text "a thick green seven leaning left" "a thin 4 on navy" "a wide green zero on gray" \
   "a narrow white one, leaning right, on the left" "a cyan 8 in the middle" \
   "a yellow five, thick, black background" "a pink 2" "three"
 

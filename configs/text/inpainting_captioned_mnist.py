@@ -3,7 +3,7 @@
     jgr data prepare mnist
     jgr train --config=configs/text/inpainting_captioned_mnist.py --workdir=runs/inpainting
     jgr evaluate runs/inpainting
-    jgr restore runs/inpainting hole.png --mask=mask.png --text="a thick red seven leaning left" --out=restored
+    jgr restore runs/inpainting hole.png --mask=mask.png --text="a thick green seven leaning left" --out=restored
 
 A window of half the height and width is known, and all around it is painted; with the argument "pixels" each pixel is
 known with probability 1/4, which is not measured yet. "blind" leaves the sentences out, for comparison. An

@@ -3,7 +3,7 @@
     jgr data prepare mnist
     jgr train --config=configs/text/text_gan_captioned_mnist.py --workdir=runs/text_gan
     jgr evaluate runs/text_gan
-    jgr sample runs/text_gan --text="a thick red seven leaning left" --out=seven.png
+    jgr sample runs/text_gan --text="a thick green seven leaning left" --out=seven.png
 
 Not measured yet.
 """
@@ -14,12 +14,14 @@ FUSIONS = ("concat", "add", "mul", "film")
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """The config; a way of fusion, and "smoke" makes it small, for tests: "film,smoke"."""
+    """The config; a way of fusion ("mul" where none is named), and "smoke" makes it small, for tests: "film,smoke"."""
     words = [word for word in arg.split(",") if word]
     if unknown := set(words) - {*FUSIONS, "smoke"}:
         raise ValueError(f"{unknown.pop()!r} must be one of {', '.join(FUSIONS)}, smoke")
     smoke = "smoke" in words
-    fusion = next((word for word in words if word != "smoke"), "concat")
+    fusions = [word for word in words if word != "smoke"] or ["mul"]
+    if len(fusions) > 1:
+        raise ValueError(f"{arg!r} must name one way of fusion, not {len(fusions)}")
     config = ConfigDict()
     config.seed = 0
     mnist = "jgr.data.tfds.TFDS"
@@ -45,7 +47,7 @@ def get_config(arg: str = "") -> ConfigDict:
         generator=dict(
             cls="jgr.models.captioned.Generator",
             text_encoder=text,
-            fusion=fusion,
+            fusion=fusions[0],
             latents=8 if smoke else 64,
             generator=dict(
                 cls="jgr.models.dcgan.Generator",
@@ -61,7 +63,7 @@ def get_config(arg: str = "") -> ConfigDict:
             image_size=28,
             channels=3,
             width=width,
-            head=dict(cls="jgr.models.captioned.Head", text_encoder=text, fusion=fusion, width=8 if smoke else 128),
+            head=dict(cls="jgr.models.captioned.Head", text_encoder=text, fusion=fusions[0], width=8 if smoke else 128),
         ),
         loss="jgr.losses.adversarial.non_saturating",
         penalties=dict(r1=dict(cls="jgr.losses.penalties.R1", gamma=0.2, interval=8)),

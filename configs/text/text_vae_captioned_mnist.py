@@ -3,7 +3,7 @@
     jgr data prepare mnist
     jgr train --config=configs/text/text_vae_captioned_mnist.py --workdir=runs/text_vae
     jgr evaluate runs/text_vae
-    jgr sample runs/text_vae --text "a thick red seven leaning left" --out=seven.png
+    jgr sample runs/text_vae --text "a thick green seven leaning left" --out=seven.png
 
 Not measured yet.
 """
@@ -14,12 +14,14 @@ FUSIONS = ("concat", "add", "mul", "film")
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """The config; a way of fusion, and "smoke" makes it small, for tests: "film,smoke"."""
+    """The config; a way of fusion ("film" where none is named), and "smoke" makes it small, for tests: "film,smoke"."""
     words = [word for word in arg.split(",") if word]
     if unknown := set(words) - {*FUSIONS, "smoke"}:
         raise ValueError(f"{unknown.pop()!r} must be one of {', '.join(FUSIONS)}, smoke")
     smoke = "smoke" in words
-    fusion = next((word for word in words if word != "smoke"), "film")
+    fusions = [word for word in words if word != "smoke"] or ["film"]
+    if len(fusions) > 1:
+        raise ValueError(f"{arg!r} must name one way of fusion, not {len(fusions)}")
     config = ConfigDict()
     config.seed = 0
 
@@ -45,13 +47,13 @@ def get_config(arg: str = "") -> ConfigDict:
         encoder=dict(
             cls="jgr.models.captioned.Encoder",
             text_encoder=text,
-            fusion=fusion,
+            fusion=fusions[0],
             encoder=dict(cls="jgr.models.conv_vae.Encoder", latent_dim=latents, widths=widths),
         ),
         decoder=dict(
             cls="jgr.models.captioned.Decoder",
             text_encoder=text,
-            fusion=fusion,
+            fusion=fusions[0],
             latents=latents,
             decoder=dict(
                 cls="jgr.models.conv_vae.Decoder",

@@ -12,7 +12,7 @@ jgr sample runs/vae --traverse --record=7 --out=latents.png
 jgr sample runs/vae --latent_map --out=map.png
 jgr sample runs/vae --blend 3 14 15 --shares=0.5,0.3,0.2 --out=blend.png
 jgr sample runs/vae --transfer thin thick --out=thicker.png
-jgr sample runs/text_gan --text "a thick red seven leaning left" "a thin 4" --out=sentences.png
+jgr sample runs/text_gan --text "a thick green seven leaning left" "a thin 4" --out=sentences.png
 """
 
 import argparse

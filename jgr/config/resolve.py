@@ -28,10 +28,17 @@ def load_config_file(path: str) -> ConfigDict:
 
 
 def to_plain(config: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dicts, with references followed."""
-    if isinstance(config, ConfigDict):
-        return config.to_dict()
-    return {key: to_plain(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+    """Nested dicts, with references followed; each part is its own, even where a config file names one part twice."""
+    plain = config.to_dict() if isinstance(config, ConfigDict) else config
+    return {key: _unshared(value) for key, value in plain.items()}
+
+
+def _unshared(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return to_plain(value)
+    if type(value) in (list, tuple):
+        return type(value)(_unshared(item) for item in value)
+    return value
 
 
 _FRACTION = re.compile(r"(-?[\d.]+)/([\d.]+)")

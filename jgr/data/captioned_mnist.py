@@ -61,7 +61,7 @@ class _Given:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CaptionedMNIST:
-    """Digits in colours, moved to a side, with a caption of some of what they are: "a thick red seven leaning left".
+    """Digits in colours, moved to a side, with a caption of some of what they are: "a thick green seven leaning left".
 
     A caption always names the digit, by word or numeral, and each of the other `ATTRIBUTES` in half of the captions
     where its value is clear: thickness, slant and width are measured in the image (`jgr.data.strokes`), the place and

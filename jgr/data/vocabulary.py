@@ -108,6 +108,10 @@ class Vocabulary:
             row[: len(inner) + 2] = [BOS, *inner, EOS]
         return Tokens(ids, ids != PAD)
 
+    def count(self, caption: str) -> int:
+        """Tokens of a caption, its beginning and end included, however many are read."""
+        return len(self.split(caption, self.level)) + 2
+
     def decode(self, ids: Int32[np.ndarray, "length"]) -> str:
         """The caption of numbers, up to `EOS`; what is not known is "<unk>".
 

@@ -233,7 +233,7 @@ class Run:
         if self.experiment.task.condition_name == "tokens":
             raise ConfigError(
                 f"{type(self.experiment.task).__qualname__} of this run is told captions: look at it by "
-                "jgr.jobs.explore.sentences.by_sentences, or jgr sample RUN --text"
+                "run.sample(captions=[…]), or jgr sample RUN --text"
             )
         state = self.restore(step)
         state = averaged(state) if weights == "ema" else state

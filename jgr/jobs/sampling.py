@@ -81,13 +81,25 @@ def told_captions(task: Task, data: Data, captions: Sequence[str], num: int) -> 
     """The tokens of captions, in turn.
 
     Raises:
-        ConfigError: The task is told no captions, or there is none. Words that are not known are told by a warning.
+        ConfigError: The task is told no captions, there is none, or they are not a list of texts.
+
+    A warning tells of words that are not known, and of captions that are cut.
     """
     if task.condition_name != "tokens" or data.vocabulary is None:
         raise ConfigError(f"{type(task).__qualname__} of this run is told no captions: leave them out")
+    if isinstance(captions, str) or not all(isinstance(caption, str) for caption in captions):
+        raise ConfigError(f"captions = {captions!r} must be a list of texts, such as ['a thin 4']")
     if not captions:
         raise ConfigError("captions: there is none")
     for caption in captions:
+        if (count := data.vocabulary.count(caption)) > data.vocabulary.length:
+            _LOGGER.warning(
+                "%r has %s tokens, and is cut: this run reads %s (config.data.captions.length), its beginning and end "
+                "included",
+                caption,
+                count,
+                data.vocabulary.length,
+            )
         if unknown := data.vocabulary.unknown(caption):
             _LOGGER.warning("%r: this run does not know %s", caption, ", ".join(map(repr, unknown)))
     tokens = data.vocabulary.encode(captions).ids

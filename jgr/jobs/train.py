@@ -25,7 +25,7 @@ from jgr.jobs.progress import TrainingProgress
 from jgr.jobs.session import check_sources, describe_records, enter_session, prepare_folder, recorded_outcome, where
 from jgr.jobs.signals import StopRequest, stop_signals
 from jgr.jobs.step import abstract_state, initial_state, make_loader, make_step, trace_step
-from jgr.jobs.vocabulary import read_vocabulary
+from jgr.jobs.vocabulary import read_vocabulary, require_room
 from jgr.processes import is_main, on_main, require_equal, together
 from jgr.run.folder import RunFolder
 from jgr.run.lock import RunLock
@@ -73,6 +73,7 @@ def train(
         resolved = resolve(config, Experiment, trust=trust)
         experiment = open_experiment(resolved, trust=trust)
         experiment = experiment.told(read_vocabulary(folder) or _inherited(experiment) or experiment.data.vocabulary)
+        require_room(resolved, experiment.data.vocabulary)
         loader = make_loader(experiment)
         abstract = abstract_state(experiment, loader)
         check_records(experiment.task, experiment.data)

@@ -15,9 +15,9 @@ class Fusion(nn.Module):
     """Features h, of vectors or of every pixel alike, and a text t become features of one width, whatever the kind.
 
     "concat" is A [h; t] + b; "add" h + P t; "mul" h * (1 + P t); "film" h * (1 + P t) + Q t (Perez et al. 2018,
-    equation 1), with matrices P and Q and a bias. Where h has another width, a matrix comes before "add", "mul" and
-    "film", with a bias before "mul", which adds none of its own: noise of mean 0 alone, times what a text says, has
-    mean 0 whatever it says. "concat" has a matrix in any case: it is "add" after one.
+    equation 1); P t and Q t have biases. "concat" is "add" after a matrix. Where h is of another width, a matrix comes
+    before the others, too; that of "mul" has a bias. Without one, noise h of mean 0 keeps that mean whatever the text
+    says, and a generator makes little of it: give it latents of another length.
 
     Args:
         kind: Which of them.

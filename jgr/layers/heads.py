@@ -4,6 +4,9 @@ A head of your own is a Linen module that is called alike: `head(features [batch
 being None where the GAN is unconditional. Name one in a config:
 
     config.task.discriminator.head = dict(cls="jgr.layers.heads.Projection", num_classes=10, spectral_norm=True)
+
+A head of captions that has a true attribute `judges_several` is asked about an image's right and wrong caption in one
+call, with labels [batch, 2, length], and gives logits [batch, 2].
 """
 
 import jax.numpy as jnp
@@ -117,7 +120,7 @@ def refuse(labels: Labels) -> None:
     if labels is not None:
         raise ConfigError(
             "discriminator: it would not see the labels; take head=dict(cls='jgr.layers.heads.Projection', …), or put "
-            "it into jgr.models.labelled.Discriminator"
+            "it into jgr.models.labelled.Discriminator; for captions, head=dict(cls='jgr.models.captioned.Head', …)"
         )
 
 

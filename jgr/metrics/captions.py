@@ -36,6 +36,7 @@ class AttributeAgreement(CaptionMetric):
     higher_is_better: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.attribute not in ("all", *_MEASURED):
             raise ConfigError(f"attribute = {self.attribute!r} must be all or one of {', '.join(_MEASURED)}")
 

@@ -1,7 +1,7 @@
 """Metrics of generated against real images, as a config names them."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from jgr.errors import ConfigError
 from jgr.metrics.features import FeatureSet
 from jgr.metrics.gaussian import frechet_distance
 from jgr.metrics.kernel import kernel_distance, kernel_distance_subsets
-from jgr.metrics.metric import DistributionMetric, Value
+from jgr.metrics.metric import DistributionMetric, Judged, Value, require_judged
 from jgr.metrics.neighbours import coverage, density, precision, recall
 from jgr.metrics.score import inception_score
 
@@ -216,16 +216,23 @@ class ClassifierAgreement(DistributionMetric):
     """Share of images in which a classifier sees the class that was asked for.
 
     Args:
-        judged: "generated" images with the labels that they were drawn by; "swapped", the same with the label of the
-            next: what luck reaches; "real" ones with their own: what the classifier itself reaches.
+        judged: "generated" images with the labels that they were drawn by; "swapped", each with the label of the next
+            and the last with the first's, which is what luck reaches where the order is by chance; "real" ones with
+            their own: what the classifier itself reaches.
+
+    Raises:
+        ConfigError: `judged` is none of these.
     """
 
-    judged: Literal["generated", "swapped", "real"] = "generated"
+    judged: Judged = "generated"
 
     higher_is_better: ClassVar[bool] = True
     needs: ClassVar[frozenset[str]] = frozenset({"logits", "labels"})
     inception_name: ClassVar[str] = "agreement_inception2015"
     short_name: ClassVar[str] = "agreement"
+
+    def __post_init__(self) -> None:
+        require_judged(self.judged)
 
     @property
     def name(self) -> str:

@@ -9,7 +9,7 @@ own file, named in a config by its import path under `config.evaluation.metrics`
 import abc
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Array, Float, Key, UInt8
@@ -20,6 +20,7 @@ from jgr.metrics.extractor import FeatureExtractor, Pixels
 from jgr.metrics.features import FeatureSet
 
 Better = Literal["higher", "lower"]
+Judged = Literal["generated", "swapped", "real"]
 
 
 class Value(NamedTuple):
@@ -132,9 +133,15 @@ class CaptionMetric(Metric):
     Args:
         judged: "generated" images with the captions that they were drawn by; "swapped", the same with the caption of
             the next: what luck reaches; "real" ones with their own: what the metric itself reaches.
+
+    Raises:
+        ConfigError: `judged` is none of these.
     """
 
-    judged: Literal["generated", "swapped", "real"] = "generated"
+    judged: Judged = "generated"
+
+    def __post_init__(self) -> None:
+        require_judged(self.judged)
 
     @property
     @abc.abstractmethod
@@ -289,3 +296,13 @@ def _mean(values: Float[np.ndarray, "n"]) -> Value:
     if not np.isfinite(values).all():
         return Value(float(np.sum(values) / len(values)))
     return Value(float(np.mean(values)), float(np.std(values)))
+
+
+def require_judged(judged: str) -> None:
+    """For metrics that say which images they judge.
+
+    Raises:
+        ConfigError: They could not be those.
+    """
+    if judged not in get_args(Judged):
+        raise ConfigError(f"judged = {judged!r} must be one of {', '.join(get_args(Judged))}")

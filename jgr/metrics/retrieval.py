@@ -42,6 +42,7 @@ class Retrieval(CaptionMetric):
     higher_is_better: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("top", "side"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} = {getattr(self, name)} must be at least 1")

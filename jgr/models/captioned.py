@@ -5,6 +5,7 @@ encoder of its own, which its own optimiser trains.
 """
 
 import inspect
+import math
 import zlib
 from typing import Any, ClassVar, Literal
 
@@ -31,11 +32,15 @@ class Generator(nn.Module):
     """A generator whose latents are fused with a text's vector.
 
     Args:
-        generator: Any unconditional generator, whose `latent_dim` is the width of the fused vector.
+        generator: Any unconditional generator with an int `latent_dim`, which is the width of the fused vector.
         text_encoder: See `jgr.models.text_encoders`.
-        fusion: How, see `jgr.layers.fusion.Fusion`.
-        latents: Length of a latent vector; as wide as the fused vector when None.
+        fusion: How, see `jgr.layers.fusion.Fusion`; "mul" wants `latents` of another length, for only then has what
+            it multiplies a bias.
+        latents: Length of a latent vector; as wide as the fused vector when None. Fewer leave more to the text.
         dtype: What both compute in, where they do not say so themselves.
+
+    Raises:
+        ConfigError: If `latents` is below 1.
     """
 
     generator: nn.Module
@@ -45,6 +50,7 @@ class Generator(nn.Module):
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
+        _require_latents(self.latents)
         self.generator = computing_in(self.dtype, self.generator)
         self.text_encoder = computing_in(self.dtype, self.text_encoder)
         super().__post_init__()
@@ -134,7 +140,7 @@ class Head(nn.Module):
         tokens = labels.reshape(-1, length)
         text = self.text_encoder(tokens, tokens != PAD, train=train)
         hidden = nn.leaky_relu(nn.Dense(self.width, dtype=self.dtype, name="features")(features), 0.2)
-        hidden = jnp.repeat(hidden, len(tokens) // len(hidden), axis=0)
+        hidden = jnp.repeat(hidden, math.prod(asked[1:]), axis=0)
         hidden = nn.leaky_relu(Fusion(self.fusion, self.width, dtype=self.dtype, name="fusion")(hidden, text), 0.2)
         logits: Array = nn.Dense(1, dtype=self.dtype, name="logit")(hidden).reshape(asked)
         return logits.astype("float32")
@@ -186,6 +192,9 @@ class Decoder(nn.Module):
         fusion: How, see `jgr.layers.fusion.Fusion`.
         latents: Length of a latent vector; as wide as the fused vector when None. Fewer leave more to the text.
         dtype: What both compute in, where they do not say so themselves.
+
+    Raises:
+        ConfigError: If `latents` is below 1.
     """
 
     decoder: nn.Module
@@ -195,6 +204,7 @@ class Decoder(nn.Module):
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
+        _require_latents(self.latents)
         self.decoder = computing_in(self.dtype, self.decoder)
         self.text_encoder = computing_in(self.dtype, self.text_encoder)
         super().__post_init__()
@@ -339,3 +349,8 @@ class CodeRestorer(AroundRestorer, nn.Module):
         text = self.text_encoder(labels, labels != PAD, train=train)
         restored: Array = self.network(images, told=text, train=train)
         return restored
+
+
+def _require_latents(latents: int | None) -> None:
+    if latents is not None and latents < 1:
+        raise ConfigError(f"latents = {latents} must be at least 1, or None")

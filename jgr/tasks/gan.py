@@ -129,8 +129,9 @@ class GAN(Task):
             raise ConfigError(
                 f"path_length: {type(self.generator).__qualname__} has no styles; it needs methods map and synthesise"
             )
+        logits = ("real_logits", "fake_logits", "wrong_logits")
         for name in self.penalties:
-            if name in ("loss", "gradient_norm", "real_logits", "fake_logits", "class_loss", "augmentation"):
+            if name in ("loss", "gradient_norm", *logits, "class_loss", "augmentation"):
                 raise ConfigError(f"penalties.{name}: discriminator/{name} is reported already; choose another name")
         # Here, so that an optimiser which cannot be rescaled is an error of the config.
         _ = self._rescaled_discriminator_optimizer, self._rescaled_generator_optimizer

@@ -18,7 +18,7 @@ class MatchingAware:
 
     A wrong caption is that of another record of the batch, drawn anew each time: of another label where records have
     one, for a caption that says less is right of many images, and of other tokens where they have none. An empty one is
-    never wrong. A record that no other differs from learns from its generated image alone.
+    never wrong. Where no other record differs, all that is to be refused is the generated image.
 
     Args:
         weight: Share of wrong captions in what the discriminator is to refuse; the rest are generated images with

@@ -26,12 +26,12 @@ class Judgement:
     """What a discriminator gives.
 
     Args:
-        logits: Of images, or of their patches.
+        logits: Of images, of their patches, or of several captions of each.
         classes: Logits of the classes, of one with an auxiliary classifier.
         model_state: Of all networks, after.
     """
 
-    logits: Float[Array, "batch *patches"]
+    logits: Float[Array, "batch *several"]
     classes: Float[Array, "batch classes"] | None
     model_state: dict[str, Tree]
 

@@ -84,6 +84,13 @@ def test_defaults_of_named_classes_are_filled_in():
     assert config.optimizer.rule.b1 == 0.9
 
 
+def test_a_part_that_a_file_names_twice_is_two_parts():
+    part = dict(cls=WIDE, width=7)
+    config = resolved({"part": part, "many": {"a": part}, "row": (part, part)}, ("part.cls", DEEP), ("row.1.cls", DEEP))
+    assert [config.part.cls, config.many.a.cls, *(own["cls"] for own in config.row)] == [DEEP, WIDE, WIDE, DEEP]
+    assert config.many.a.names == ("a",)
+
+
 def test_a_number_or_an_object_of_a_class_named_on_the_command_line():
     drawn = ("part.cls", f"{HERE}.Drawn")
     assert resolved(PART, drawn, ("part.amount", "0.5")).part.amount == 0.5

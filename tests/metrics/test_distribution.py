@@ -1,8 +1,10 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 from jgr.errors import ConfigError
+from jgr.metrics.captions import AttributeAgreement
 from jgr.metrics.classifiers import TrainedClassifier
 from jgr.metrics.distribution import (
     ClassifierAgreement,
@@ -102,6 +104,12 @@ def test_distance_within_each_class():
         PerClassFrechetDistance().compute(
             FeatureSet.of(real, labels=labels), FeatureSet.of(fake[:50], labels=labels[:50])
         )
+
+
+def test_images_that_no_metric_judges():
+    for make in (ClassifierAgreement, AttributeAgreement):
+        with pytest.raises((ConfigError, TypeCheckError), match="judged"):
+            make(judged="none")
 
 
 def test_agreement_is_the_share_of_labels_that_the_classifier_sees():

@@ -347,6 +347,7 @@ def test_path_length(interval):
         ({"auxiliary": Auxiliary()}, "a classifier needs num_classes"),
         ({"generator_multiple": 0}, "generator_multiple = 0 must be at least 1"),
         ({"path_length": PathLength()}, "path_length: Painter has no styles"),
+        ({"penalties": {"wrong_logits": R1(gamma=1.0)}}, r"penalties\.wrong_logits: .* is reported already"),
         ({"penalties": {"loss": R1(gamma=1.0)}}, r"penalties\.loss: discriminator/loss is reported already"),
         ({"penalties": {"r1": R1(gamma=1.0, interval=2)}}, r"discriminator_optimizer\.rule has no b1 and b2"),
     ],

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 import jgr
 from jgr.config import resolve
@@ -175,6 +176,13 @@ def test_samples_are_of_their_sentences(run, caplog):
     # The same latents, other words; the same words, other latents.
     assert (images[0] != images[1]).any()
     assert (images[0, 0] != images[0, 1]).any()
+    by_sentences(run, ["a thin red seven " * 6], num=1)
+    assert caplog.messages[1:] == [
+        f"{'a thin red seven ' * 6!r} has 26 tokens, and is cut: this run reads 20 (config.data.captions.length), its "
+        "beginning and end included"
+    ]
+    with pytest.raises(ConfigError, match=r"captions = .* must be a list of texts, such as \['a thin 4'\]"):
+        run.sample(3, captions="a thin red seven")
     again = run.sample(3, captions=["a thin red seven"])
     np.testing.assert_array_equal(again, images[0])
     with pytest.raises(ConfigError, match="GAN of this run is told captions: look at it by"):
@@ -341,6 +349,31 @@ def test_right_and_wrong_captions_are_judged_as_by_two_passes():
         together.opt_state["discriminator"],
         apart.opt_state["discriminator"],
     )
+
+
+def test_a_head_has_as_many_captions_as_images():
+    head = captioned.Head(Recurrent(9, 4, 4), "film", 8)
+    features, tokens = jnp.ones((3, 5)), jnp.ones((6, 4), jnp.int32)
+    variables = head.init(jax.random.key(0), features, labels=tokens[:3], train=True)
+    several = head.apply(variables, features, labels=tokens.reshape(3, 2, 4), train=True)
+    assert several.shape == (3, 2)
+    with pytest.raises((TypeError, TypeCheckError)):
+        head.apply(variables, features, labels=tokens, train=True)
+
+
+@pytest.mark.parametrize("kind", [captioned.Generator, captioned.Decoder])
+def test_impossible_latents(kind):
+    inside = dcgan.Generator(8, 3, 8, 4) if kind is captioned.Generator else mlp_vae.Decoder(8, 3, 4, (8,))
+    with pytest.raises(ConfigError, match=r"latents = 0 must be at least 1, or None"):
+        kind(inside, Recurrent(9, 4, 4), latents=0)
+
+
+def test_an_encoder_has_a_number_for_every_token(tmp_path):
+    small = config()
+    small["task"]["generator"]["text_encoder"] = TEXT | dict(vocabulary_size=20)
+    message = r"config\.task\.generator\.text_encoder\.vocabulary_size = 20 must be at least \d+, the tokens of"
+    with pytest.raises(ConfigError, match=message):
+        jgr.train(small, tmp_path / "run", quiet=True)
 
 
 def test_a_gan_that_is_told_no_captions_says_so(tmp_path):
