@@ -5,10 +5,10 @@ jgr experiment experiments/captioned_mnist.py
 jgr sample runs/captioned_mnist/gan-mul-10-epochs-s0 --num=8 --out=results/captioned_mnist/sentences.png \
   --text "a thick green seven leaning left" "a thin 4 on navy" "a wide green zero on gray" \
   "a narrow white one, leaning right, on the left" "a cyan 8 in the middle" \
-  "a yellow five, thick, black background" "a pink 2" "three"
+  "a yellow five, thick, black background" "a pink 2" "three" "a red seven on gray"
 
 Rows whose name ends in "held-out" are of the same weights, asked for combinations of digit and colour that the training
-never had.
+never had; red sevens are one of them.
 """
 
 from typing import Any
@@ -47,6 +47,7 @@ def get_study() -> Study:
             "agreement of the ink is that of jgr's classifier of MNIST with the digit asked for; agreement_all the "
             "share of what captions say of thickness, slant, width, place and colours that is measured in the images. "
             "swapped: by the caption of the next image, which is what luck reaches; real: of real images.",
+            "gan-mul-10-epochs is gan-mul, trained on: it has that one's first 6 epochs bit for bit.",
             "intra_fd is the mean over the digits that captions name of the Fréchet distance within each.",
         ),
         pictures=True,
