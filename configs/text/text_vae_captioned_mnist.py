@@ -5,8 +5,8 @@
     jgr evaluate runs/text_vae
     jgr sample runs/text_vae --text "a thick green seven leaning left" --out=seven.png
 
-6 of the 40 epochs, 5 minutes on two CPU cores (AMD EPYC, JAX 0.10.2), with "concat": blurred digits, 40.5 % of which are
-those that are asked for (luck 10 %), and 67.7 % of what else captions say (luck 35 %); other ways of fusion do no better
+6 of the 40 epochs, 5 minutes on two CPU cores (AMD EPYC, JAX 0.10.2), with "concat": blurred digits, 40.5 % of which
+are those that are asked for (luck 10 %), and 67.7 % of what else captions say (luck 35 %); "add" and "mul" do no better
 by then (`results/captioned_mnist`).
 """
 
