@@ -49,8 +49,8 @@ def get_study() -> Study:
             "swapped: by the caption of the next image, which is what luck reaches; real: of real images.",
             "gan-mul-10-epochs is gan-mul, trained on: it has that one's first 6 epochs bit for bit.",
             "intra_fd is the mean over the digits that captions name of the Fréchet distance within each.",
-            "fd_pixels also sees what no caption asked for: where it is not told the background, gan-mul-10-epochs draws "
-            "it black, in 200 of 200 images; real ones are black, gray and navy alike.",
+            "fd_pixels also sees what no caption asked for: where gan-mul-10-epochs is not told the background, it is "
+            "black, in 200 of 200 images; real ones are black, gray and navy alike.",
         ),
         pictures=True,
     )
