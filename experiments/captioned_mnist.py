@@ -3,7 +3,7 @@ r"""Digits drawn by sentences: a GAN, a conditional GAN and a VAE, each with sev
 jgr data prepare mnist
 jgr experiment experiments/captioned_mnist.py
 jgr sample runs/captioned_mnist/gan-mul-10-epochs-s0 --num=8 --out=results/captioned_mnist/sentences.png \
-  --text "a thick red seven leaning left" "a thin 4 on navy" "a wide green zero on gray" \
+  --text "a thick green seven leaning left" "a thin 4 on navy" "a wide green zero on gray" \
   "a narrow white one, leaning right, on the left" "a cyan 8 in the middle" \
   "a yellow five, thick, black background" "a pink 2" "three"
 
@@ -33,11 +33,11 @@ def _arms(name: str, config: str, overrides: dict[str, Any]) -> tuple[Arm, Arm]:
 def get_study() -> Study:
     """The study."""
     gan, vae = "gan_captioned_mnist.py", "vae_captioned_mnist.py"
-    six, ten, twelve = ({"train.num_steps": f"{count} epochs"} for count in (6, 10, 12))
+    six, ten = ({"train.num_steps": f"{count} epochs"} for count in (6, 10))
     trainings: list[tuple[str, str, dict[str, Any]]] = [(f"gan-{fusion}", f"{gan}:{fusion}", six) for fusion in FUSIONS]
     trainings.append(("gan-mul-10-epochs", f"{gan}:mul", ten))
     trainings += [(f"cgan-{fusion}", f"{gan}:{fusion}", {**six, "task.captions.weight": 0.0}) for fusion in FUSIONS]
-    trainings += [(f"vae-{fusion}", f"{vae}:{fusion}", twelve) for fusion in FUSIONS]
+    trainings += [(f"vae-{fusion}", f"{vae}:{fusion}", six) for fusion in FUSIONS]
     return Study(
         title="Digits drawn by sentences, trained for minutes on two CPU cores",
         arms=tuple(arm for training in trainings for arm in _arms(*training)),
