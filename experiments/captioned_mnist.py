@@ -33,10 +33,10 @@ def _arms(name: str, config: str, overrides: dict[str, Any]) -> tuple[Arm, Arm]:
 def get_study() -> Study:
     """The study."""
     gan, vae = "gan_captioned_mnist.py", "vae_captioned_mnist.py"
-    six, ten = ({"train.num_steps": f"{count} epochs"} for count in (6, 10))
+    four, six, ten = ({"train.num_steps": f"{count} epochs"} for count in (4, 6, 10))
     trainings: list[tuple[str, str, dict[str, Any]]] = [(f"gan-{fusion}", f"{gan}:{fusion}", six) for fusion in FUSIONS]
     trainings.append(("gan-mul-10-epochs", f"{gan}:mul", ten))
-    trainings += [(f"cgan-{fusion}", f"{gan}:{fusion}", {**six, "task.captions.weight": 0.0}) for fusion in FUSIONS]
+    trainings += [(f"cgan-{fusion}", f"{gan}:{fusion}", {**four, "task.captions.weight": 0.0}) for fusion in FUSIONS]
     trainings += [(f"vae-{fusion}", f"{vae}:{fusion}", six) for fusion in FUSIONS]
     return Study(
         title="Digits drawn by sentences, trained for minutes on two CPU cores",
