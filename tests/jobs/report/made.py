@@ -79,6 +79,21 @@ def small():
     return report(arms, cells, published=published)
 
 
+def apart(metrics):
+    """Two arms, each scored by so many metrics on a data set of its own."""
+    columns = {
+        name: [Column(f"metric{i}", f"{name}-test@1", f"metric{i}_u8", 3) for i in range(metrics)]
+        for name in ("near", "far")
+    }
+    arms = [Arm(name, {}, True, [run(f"{name}-s0")]) for name in columns]
+    rows = tuple(
+        Row(name, (f"{name}-s0",), (0,), {}, {column: cell(float(i)) for i, column in enumerate(own)})
+        for name, own in columns.items()
+    )
+    table = Comparison(rows, tuple(column for own in columns.values() for column in own), (), (), {})
+    return Report(comparison=table, arms=arms, title="Apart")
+
+
 def many(count, seeds=1):
     """A report of many arms with long curves and pictures."""
     arms = [

@@ -117,6 +117,14 @@ def test_columns_are_chosen_and_published_numbers_stand_apart(show):
     assert "[9.000, 10.00]" in text
 
 
+def test_each_table_shows_its_first_metrics(show):
+    opened = show(made.apart(10))
+    shown = opened.locator("table.results").evaluate_all(
+        "tables => tables.map((table) => table.querySelectorAll('thead th.number').length)"
+    )
+    assert shown == [8, 8]
+
+
 def test_curves_tell_mean_band_and_every_seed(show):
     opened = show(made.small())
     opened.locator("#tab-curves").click()

@@ -9,7 +9,8 @@ if (report.config.keys.length <= FEW_KEYS) report.config.keys.forEach((key) => r
 const columnId = (column) => column.lines.join(" ");
 const measured = new Map(report.tables.flatMap((table) => table.columns)
   .filter((column) => column.measured).map((column) => [columnId(column), column]));
-[...measured.keys()].slice(FEW_METRICS).forEach((id) => results.hidden.add(id));
+report.tables.forEach((table) => table.columns.filter((column) => column.measured).slice(FEW_METRICS)
+  .forEach((column) => results.hidden.add(columnId(column))));
 
 // What a cell is sorted by: a number where its text begins with one.
 function rankOf(cell) {
