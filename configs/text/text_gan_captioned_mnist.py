@@ -9,7 +9,7 @@
 10 %, real images 99.5 %), 95.3 % of what else captions say (luck 35 %), and a Fréchet distance of 0.58 in the features
 of jgr's classifier. The training leaves one colour of each digit out, red sevens say; asked for those, 93.3 % and
 93.1 % (`results/captioned_mnist`, where other ways of fusion and a GAN without wrong captions are, too). What it is not
-told varies less than it should: a background that no caption names is always black.
+told varies less than it should: a background that no caption names was black in 200 of 200 images.
 """
 
 from ml_collections import ConfigDict

@@ -35,7 +35,7 @@ def require_room(config: ConfigDict, vocabulary: Vocabulary | None) -> None:
     if vocabulary is None:
         return
     for key, value in flatten(config.task).items():
-        if key.endswith("vocabulary_size") and value < len(vocabulary):
+        if key.endswith("vocabulary_size") and isinstance(value, int) and value < len(vocabulary):
             raise ConfigError(
                 f"config.task.{key} = {value} must be at least {len(vocabulary)}, the tokens of the captions of "
                 "config.data; fewer are read with config.data.captions.size"
