@@ -101,7 +101,7 @@ def get_config(arg: str = "") -> ConfigDict:
     )
     config.evaluation = dict(
         data=dict(source=part("test")),
-        num_samples=16 if smoke else 10_000,
+        num_samples=64 if smoke else 10_000,
         batch_size=16 if smoke else 500,
         metrics=metrics,
     )
